@@ -1,0 +1,1 @@
+typedef int tw__command_is_not_written_yet;

@@ -1,0 +1,1 @@
+typedef int tw__crypto_openssl_is_not_written_yet;

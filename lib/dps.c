@@ -1,0 +1,1 @@
+typedef int tw__dps_is_not_written_yet;

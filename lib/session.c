@@ -1,0 +1,1 @@
+typedef int tw__session_is_not_written_yet;
