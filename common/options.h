@@ -1,0 +1,97 @@
+/* common/options.h - how the programs read what users type.
+ *
+ *   -P 3.3 | auto                  protocol version
+ *   --key '0123456789abcdef'       local key: exactly 16 characters, or hex: and 32 hex digits
+ *   --key-file FILE | -            the same from a file, one key a line
+ *   TUYA_LOCAL_KEY                 the same from the environment
+ *   1=true 9=60 21=white           data points: VALUE is JSON, a bare word is taken as a string
+ *   192.0.2.1:6668  [::1]:6668     addresses
+ *   --color=auto|always|never      and NO_COLOR
+ *
+ * Each reader returns 0, or -1 and why; the output is untouched then. Values that are secrets are never quoted in
+ * an error. See say.h for what to do with the why. */
+#ifndef COMMON_OPTIONS_H
+#define COMMON_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include "common/say.h"
+#include "tuyawire/crypto.h"
+#include "tuyawire/dps.h"
+#include "tuyawire/version.h"
+
+/** "3.1" .. "3.5". */
+int opt_protocol(enum tw_version *out, const char *text, struct why *why);
+
+/** The same, or "auto": *is_auto is set and *out left alone. */
+int opt_protocol_or_auto(bool *is_auto, enum tw_version *out, const char *text, struct why *why);
+
+/** A local or session key: 16 bytes of text, or "hex:" and 32 hex digits. 16 characters that begin with "hex:" are
+ * a key as they stand. */
+int opt_key(uint8_t key[TW_KEY_LEN], const char *text, struct why *why);
+
+/** opt_key() for --key: also wipes the argument, so that ps(1) stops showing it. A window of some milliseconds
+ * stays; that is what --key-file is for. */
+int opt_key_argument(uint8_t key[TW_KEY_LEN], char *argument, struct why *why);
+
+/** Keys of a file, one a line, "-" is stdin; empty lines are passed over. There are no comments: a key may begin
+ * with '#'.
+ * @param keys  *n_keys keys in one allocation; release with opt_keys_free(). At least one on success */
+int opt_key_file(uint8_t (**keys)[TW_KEY_LEN], size_t *n_keys, const char *path, struct why *why);
+void opt_keys_free(uint8_t (*keys)[TW_KEY_LEN], size_t n_keys); /* wipes; NULL is fine */
+
+/** One key from a file; several are an error. */
+int opt_key_file_one(uint8_t key[TW_KEY_LEN], const char *path, struct why *why);
+
+/** The key in TUYA_LOCAL_KEY. @return 1: there is one; 0: the variable is not set or empty; -1: it is no key */
+int opt_key_environment(uint8_t key[TW_KEY_LEN], struct why *why);
+
+/** Overwrite an argument that holds a secret. */
+void opt_wipe(char *argument);
+
+/** One DP=VALUE. Spans point into the text. */
+struct opt_dp {
+    struct tw_span name;  /**< what stands before the '=' */
+    bool has_id;          /**< the name is a number, 1 to 4294967295 */
+    uint32_t id;          /**< valid if has_id */
+    struct tw_span value; /**< what stands behind it */
+    bool is_json;         /**< the value is JSON; otherwise it is a bare word, meant as a string */
+};
+
+/** @return -1 if there is no '=', no name, or the value begins like JSON ({ [ ") and is none. A name that is not a
+ *          number is let through (has_id false): who has a mapping may look it up, who has none refuses it */
+int opt_dp(struct opt_dp *out, const char *text, struct why *why);
+
+/** Append the value as JSON. */
+void opt_dp_put_value(struct tw_text *t, const struct opt_dp *dp);
+
+/** Turn n arguments DP=VALUE into one object, {"1":true,"9":60}. Names must be numbers. */
+int opt_dps(struct tw_text *t, char *const *arguments, size_t n, struct why *why);
+
+/** host, host:port, [IPv6]:port, or an IPv6 address alone. */
+struct opt_address {
+    char host[256]; /**< without brackets */
+    uint16_t port;
+};
+
+/** @param default_port  taken when the text names none; -1: the text has to name one */
+int opt_address(struct opt_address *out, const char *text, int default_port, struct why *why);
+
+/** A whole number from min to max. */
+int opt_integer(int64_t *out, const char *text, int64_t min, int64_t max, struct why *why);
+
+/** Seconds with an optional fraction ("0.5") as milliseconds; at most max_s seconds. */
+int opt_seconds(uint64_t *out_ms, const char *text, uint32_t max_s, struct why *why);
+
+enum opt_colour { OPT_COLOUR_AUTO, OPT_COLOUR_ALWAYS, OPT_COLOUR_NEVER };
+
+/** "auto", "always", "never"; NULL (a bare --color) is "always". */
+int opt_colour(enum opt_colour *out, const char *text, struct why *why);
+
+/** Colour on this stream? auto: only on a terminal, and not when NO_COLOR is set to anything but "" or TERM is
+ * "dumb". */
+bool opt_colour_wanted(enum opt_colour choice, FILE *stream);
+
+#endif
