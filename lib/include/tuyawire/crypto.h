@@ -21,8 +21,7 @@ enum { TW_KEY_LEN = 16, TW_NONCE_LEN = 12, TW_TAG_LEN = 16, TW_HMAC_LEN = 32 };
 typedef struct tw_crypto tw_crypto;
 
 /** @param n_keys  how many keys are in use at the same time (rounded up; 0: 1). About 4 KB each once used
- *  @return TW_OK; TW_E_NOMEM; TW_E_CRYPTO if the library lacks an algorithm (AES, SHA-256; MD5 is asked for only
- *          when a 3.1 message needs it, since FIPS builds refuse it) */
+ *  @return TW_OK; TW_E_NOMEM; TW_E_CRYPTO if the cryptographic library lacks an algorithm */
 int tw_crypto_new(tw_crypto **out, size_t n_keys);
 
 /** Wipes every key schedule. NULL is fine. */

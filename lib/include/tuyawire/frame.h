@@ -80,7 +80,7 @@ bool tw_frame_crc_matches(const struct tw_frame *f);
 
 /** Look at a 55AA frame again with another kind of check value (observers: CRC first, then HMAC).
  * @return TW_OK and f changed; TW_E_LENGTH if the frame is too short for it, or is 6699; f unchanged */
-int tw_frame_reframe(struct tw_frame *f, enum tw_integrity integrity, enum tw_direction dir);
+int tw_frame_reframe(struct tw_frame *f, enum tw_integrity integrity);
 
 /** Total size in bytes of a frame whose body (return code in) has body_len bytes. */
 size_t tw_frame_size(enum tw_integrity integrity, size_t body_len);

@@ -41,11 +41,11 @@ struct tw_version_traits {
     enum tw_integrity integrity;
     enum tw_encoding with_header;    /**< controls to the device, STATUS from it */
     enum tw_encoding without_header; /**< everything else */
+    bool header_on_others;           /**< commands to the device that no rule names carry the header as well */
     bool negotiates;                 /**< a session key is agreed on before anything else */
     bool seq_echo;                   /**< replies echo the request's seq, pushes carry 0; else: device counter */
     bool seq_checked;                /**< the device closes when seq does not grow */
     bool wraps_data;                 /**< bodies are {"protocol":..,"t":..,"data":{..}} */
-    bool error_encoded;              /**< error texts are encrypted like other replies */
     bool empty_heartbeat_padded;     /**< an empty heart beat to the device is one block of padding */
     uint32_t query;                  /**< command that asks for all data points */
     uint32_t control;                /**< command that sets data points */
