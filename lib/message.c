@@ -1,1 +1,494 @@
-typedef int tw__message_is_not_written_yet;
+/* message.c - from frame to message and back; layouts and rules are in tuyawire/message.h.
+ *
+ * Opening is a way through four gates: integrity, return code, decryption, header. Which gate has which form is read
+ * from the frame (its check value) and from the table of versions. */
+#include "tuyawire/message.h"
+#include <string.h>
+#include "bytes.h"
+#include "internal.h"
+
+enum { SIGNED_LEN = 3 + TW_SIGNATURE_LEN, VERSION_LEN = 3, SUFFIX_LEN = 4, HEADER_MAX = 18, AAD_AT = 4 };
+
+/* see tuyawire/message.h */
+uint32_t tw_retcode(uint32_t wire)
+{
+    return wire != 0 && (wire & 0x00FFFFFF) == 0 ? wire >> 24 : wire;
+}
+
+/* see tuyawire/message.h */
+void tw_message_init(struct tw_message *m, enum tw_version v, enum tw_direction dir, uint32_t seq, uint32_t command)
+{
+    *m = (struct tw_message){
+        .version = v,
+        .direction = dir,
+        .seq = seq,
+        .command = command,
+        .has_retcode = dir == TW_FROM_DEVICE,
+        .has_header = tw_version_has_header(v, dir, command),
+    };
+    if (m->has_header && dir == TW_FROM_DEVICE)
+        m->header.source = 1;
+}
+
+/* ---- what a body looks like ---------------------------------------------------------------------------------- */
+
+/* "3." and a digit: the minor digit need not be the one of the connection (tuyapi writes 3.3 to 3.2 devices). */
+static bool begins_version(struct tw_span s)
+{
+    return s.len >= VERSION_LEN && s.data[0] == '3' && s.data[1] == '.' && s.data[2] >= '0' && s.data[2] <= '9';
+}
+
+static bool all_printable(struct tw_span s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (s.data[i] < 0x20 || s.data[i] > 0x7E)
+            return false;
+    return s.len > 0;
+}
+
+/* Clear text where ciphertext may stand too. One block of ciphertext is all printable once in seven million; JSON
+ * with other than ASCII in it is known by its braces. */
+static bool looks_clear(struct tw_span s)
+{
+    if (all_printable(s))
+        return true;
+    while (s.len > 0 && s.data[s.len - 1] == 0)
+        s.len--;
+    return s.len >= 2 && s.data[0] == '{' && s.data[1] != 0 && s.data[s.len - 1] == '}';
+}
+
+static struct tw_span after(struct tw_span s, size_t n)
+{
+    return (struct tw_span){s.data + n, s.len - n};
+}
+
+/* Does a device's body begin with a return code? It always does on real devices; tuyapi's stub leaves it out. The
+ * residue tells: ciphertext is a multiple of 16, with a clear header 15 more (spec section 1.4). */
+static bool begins_retcode(struct tw_span body, bool encrypted_whole)
+{
+    if (body.len < TW_RETCODE_LEN)
+        return false;
+    if (tw_retcode(load_be32(body.data)) <= 1)
+        return true;
+    if (body.data[0] == '{' || begins_version(body))
+        return false;
+    return encrypted_whole || (body.len % TW__BLOCK != 0 && body.len % TW__BLOCK != TW_HEADER_LEN);
+}
+
+/* Take the return code off the front of *body. In clear for 55AA; in the plaintext (no_residue) for 6699. */
+static int take_retcode(struct tw_message *m, struct tw_span *body, bool no_residue, unsigned flags)
+{
+    if (m->direction != TW_FROM_DEVICE)
+        return TW_OK;
+    if (flags & TW_OPEN_STRICT ? body->len >= TW_RETCODE_LEN : begins_retcode(*body, no_residue)) {
+        m->has_retcode = true;
+        m->retcode = load_be32(body->data);
+        *body = after(*body, TW_RETCODE_LEN);
+        return TW_OK;
+    }
+    return flags & TW_OPEN_STRICT ? TW_E_PAYLOAD : TW_OK;
+}
+
+/* Take the 15-byte header off the front of *s, if one begins there. */
+static int take_header(struct tw_message *m, struct tw_span *s)
+{
+    if (!begins_version(*s) || tw_command_is_handshake(m->command)) /* nonces may look like anything */
+        return TW_OK;
+    struct cursor c = cursor_on(*s);
+    struct tw_header h = {0};
+    struct tw_span version = cursor_take(&c, VERSION_LEN);
+    h.check = cursor_be32(&c);
+    h.counter = cursor_be32(&c);
+    h.source = cursor_be32(&c);
+    if (c.ran_out)
+        return TW_E_PAYLOAD;
+    memcpy(h.version, version.data, VERSION_LEN);
+    m->header = h;
+    m->has_header = true;
+    *s = after(*s, TW_HEADER_LEN);
+    return TW_OK;
+}
+
+/* ---- ECB ------------------------------------------------------------------------------------------------------ */
+
+/* PKCS#7 off. A wrong key shows here 255 times of 256. */
+static int unpad(struct tw_span *s)
+{
+    uint8_t n = s->data[s->len - 1];
+    if (n == 0 || n > TW__BLOCK)
+        return TW_E_PADDING;
+    for (size_t i = s->len - n; i < s->len; i++)
+        if (s->data[i] != n)
+            return TW_E_PADDING;
+    s->len -= n;
+    return TW_OK;
+}
+
+/* Ciphertext in *s becomes plaintext in buf. An empty body stays empty. */
+static int decrypt(struct tw_message *m, struct tw_span *s, tw_crypto *c, const uint8_t *key, uint8_t *buf,
+                   size_t cap)
+{
+    if (s->len == 0)
+        return TW_OK;
+    if (s->len % TW__BLOCK != 0)
+        return TW_E_PAYLOAD;
+    if (key == NULL)
+        return TW_E_NO_KEY;
+    if (s->len > cap)
+        return TW_E_CAPACITY;
+    int rc = tw__ecb_decrypt(c, key, s->data, s->len, buf);
+    if (rc != TW_OK)
+        return rc;
+    struct tw_span plain = {buf, s->len};
+    rc = unpad(&plain);
+    if (rc != TW_OK) {
+        tw__wipe(buf, s->len);
+        return rc;
+    }
+    m->encrypted = true;
+    *s = plain;
+    return TW_OK;
+}
+
+/* ---- the signed form of 3.1 ----------------------------------------------------------------------------------- */
+
+static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+static size_t base64_len(size_t n)
+{
+    return (n + 2) / 3 * 4;
+}
+
+/* out may hold the input in its last n bytes: the writer never overtakes the reader. */
+static void base64_encode(uint8_t *out, const uint8_t *in, size_t n)
+{
+    for (size_t i = 0; i < n; i += 3, out += 4) {
+        size_t left = n - i;
+        uint32_t v = (uint32_t)in[i] << 16 | (left > 1 ? (uint32_t)in[i + 1] << 8 : 0) | (left > 2 ? in[i + 2] : 0);
+        out[0] = (uint8_t)base64_digits[v >> 18];
+        out[1] = (uint8_t)base64_digits[v >> 12 & 63];
+        out[2] = left > 1 ? (uint8_t)base64_digits[v >> 6 & 63] : '=';
+        out[3] = left > 2 ? (uint8_t)base64_digits[v & 63] : '=';
+    }
+}
+
+static int base64_value(uint8_t ch)
+{
+    if (ch >= 'A' && ch <= 'Z')
+        return ch - 'A';
+    if (ch >= 'a' && ch <= 'z')
+        return ch - 'a' + 26;
+    if (ch >= '0' && ch <= '9')
+        return ch - '0' + 52;
+    return ch == '+' ? 62 : ch == '/' ? 63 : -1;
+}
+
+/* Standard alphabet with padding, no line breaks. */
+static int base64_decode(uint8_t *out, size_t cap, size_t *out_len, struct tw_span in)
+{
+    if (in.len % 4 != 0)
+        return TW_E_PAYLOAD;
+    size_t pad = 0;
+    while (pad < 2 && pad < in.len && in.data[in.len - 1 - pad] == '=')
+        pad++;
+    size_t n = in.len / 4 * 3 - pad;
+    if (n > cap)
+        return TW_E_CAPACITY;
+    size_t at = 0;
+    for (size_t i = 0; i < in.len; i += 4) {
+        uint32_t v = 0;
+        for (size_t k = 0; k < 4; k++) {
+            int digit = i + k >= in.len - pad ? 0 : base64_value(in.data[i + k]);
+            if (digit < 0)
+                return TW_E_PAYLOAD;
+            v = v << 6 | (uint32_t)digit;
+        }
+        for (int shift = 16; shift >= 0 && at < n; shift -= 8)
+            out[at++] = (uint8_t)(v >> shift);
+    }
+    *out_len = n;
+    return TW_OK;
+}
+
+/* Hex digits 8 to 23 of MD5("data=" b64 "||lpv=3.1||" key). Source: tuyapi lib/cipher.js, spec section 3.1. */
+static int sign(char out[TW_SIGNATURE_LEN], tw_crypto *c, struct tw_span b64, const uint8_t *key)
+{
+    static const uint8_t head[] = "data=", middle[] = "||lpv=3.1||";
+    const struct tw_span parts[] = {{head, sizeof head - 1}, b64, {middle, sizeof middle - 1}, {key, TW_KEY_LEN}};
+    uint8_t digest[TW__MD5_LEN];
+    int rc = tw__md5(c, parts, sizeof parts / sizeof parts[0], digest);
+    if (rc != TW_OK)
+        return rc;
+    for (size_t i = 0; i < TW_SIGNATURE_LEN; i++)
+        out[i] = "0123456789abcdef"[digest[4 + i / 2] >> (i % 2 == 0 ? 4 : 0) & 15];
+    return TW_OK;
+}
+
+static int open_signed(struct tw_message *m, struct tw_span *s, tw_crypto *c, const uint8_t *key, uint8_t *buf,
+                       size_t cap, unsigned flags)
+{
+    if (s->len < SIGNED_LEN)
+        return TW_E_PAYLOAD;
+    if (key == NULL)
+        return TW_E_NO_KEY;
+    struct tw_span signature = {s->data + VERSION_LEN, TW_SIGNATURE_LEN}, b64 = after(*s, SIGNED_LEN);
+    char expected[TW_SIGNATURE_LEN];
+    int rc = sign(expected, c, b64, key);
+    if (rc != TW_OK)
+        return rc;
+    if (!(flags & TW_OPEN_NO_SIGNATURE) &&
+        !tw__equal((const uint8_t *)expected, signature.data, TW_SIGNATURE_LEN))
+        return TW_E_INTEGRITY;
+
+    struct tw_span cipher = {buf, 0};
+    rc = base64_decode(buf, cap, &cipher.len, b64);
+    if (rc == TW_OK && cipher.len == 0)
+        rc = TW_E_PAYLOAD;
+    if (rc == TW_OK)
+        rc = decrypt(m, &cipher, c, key, buf, cap);
+    if (rc != TW_OK)
+        return rc;
+    memcpy(m->header.version, s->data, VERSION_LEN);
+    memcpy(m->header.signature, signature.data, TW_SIGNATURE_LEN);
+    m->has_header = true;
+    *s = cipher;
+    return TW_OK;
+}
+
+/* ---- opening, by the check value of the frame ----------------------------------------------------------------- */
+
+static int open_crc(struct tw_message *m, tw_crypto *c, const struct tw_frame *f, const uint8_t *key, uint8_t *buf,
+                    size_t cap, unsigned flags)
+{
+    if (!tw_frame_crc_matches(f))
+        return TW_E_INTEGRITY;
+    struct tw_span s = f->body;
+    int rc = take_retcode(m, &s, false, flags);
+    if (rc != TW_OK)
+        return rc;
+
+    if (tw_version_traits(m->version)->with_header == TW_ENCODING_B64) {
+        if (s.len >= VERSION_LEN && memcmp(s.data, "3.1", VERSION_LEN) == 0) {
+            rc = open_signed(m, &s, c, key, buf, cap, flags);
+            if (rc != TW_OK)
+                return rc;
+        }
+        m->payload = s;
+        return TW_OK;
+    }
+    /* 3.2 and 3.3. Without a header the body may be in clear: always on 3.2, now and then an error text on 3.3. */
+    if (begins_version(s) && s.len % TW__BLOCK != 0) {
+        rc = take_header(m, &s);
+        if (rc != TW_OK)
+            return rc;
+    } else if (looks_clear(s)) {
+        m->payload = s;
+        return TW_OK;
+    }
+    rc = decrypt(m, &s, c, key, buf, cap);
+    if (rc != TW_OK)
+        return rc;
+    m->payload = s;
+    return TW_OK;
+}
+
+static int open_hmac(struct tw_message *m, tw_crypto *c, const struct tw_frame *f, const uint8_t *key, uint8_t *buf,
+                     size_t cap, unsigned flags)
+{
+    if (key == NULL)
+        return TW_E_NO_KEY;
+    uint8_t expected[TW_HMAC_LEN];
+    int rc = tw__hmac(c, key, f->raw.data, f->raw.len - TW_HMAC_LEN - SUFFIX_LEN, expected);
+    if (rc != TW_OK)
+        return rc;
+    if (!tw__equal(expected, f->check.data, TW_HMAC_LEN))
+        return TW_E_INTEGRITY;
+
+    struct tw_span s = f->body;
+    rc = take_retcode(m, &s, false, flags);
+    if (rc == TW_OK)
+        rc = decrypt(m, &s, c, key, buf, cap);
+    if (rc == TW_OK)
+        rc = take_header(m, &s);
+    m->payload = s;
+    return rc;
+}
+
+static int open_gcm(struct tw_message *m, tw_crypto *c, const struct tw_frame *f, const uint8_t *key, uint8_t *buf,
+                    size_t cap, unsigned flags)
+{
+    if (key == NULL)
+        return TW_E_NO_KEY;
+    if (f->body.len > cap)
+        return TW_E_CAPACITY;
+    struct tw_span aad = {f->raw.data + AAD_AT, HEADER_MAX - AAD_AT};
+    int rc = tw__gcm_open(c, key, f->nonce.data, aad, f->body.data, f->body.len, buf, f->check.data);
+    if (rc != TW_OK)
+        return rc;
+    m->encrypted = true;
+    struct tw_span s = {buf, f->body.len};
+    rc = take_retcode(m, &s, true, flags);
+    if (rc == TW_OK)
+        rc = take_header(m, &s);
+    m->payload = s;
+    return rc;
+}
+
+/* see tuyawire/message.h */
+int tw_message_open(struct tw_message *out, tw_crypto *c, const struct tw_frame *f, enum tw_version v,
+                    enum tw_direction dir, const uint8_t *key, uint8_t *buf, size_t cap, unsigned flags)
+{
+    if (tw_version_traits(v) == NULL)
+        return TW_E_ARGUMENT;
+    struct tw_message m = {.version = v, .direction = dir, .seq = f->seq, .command = f->command};
+    int rc = TW_E_ARGUMENT;
+    switch (f->integrity) {
+    case TW_INTEGRITY_CRC32: rc = open_crc(&m, c, f, key, buf, cap, flags); break;
+    case TW_INTEGRITY_HMAC: rc = open_hmac(&m, c, f, key, buf, cap, flags); break;
+    case TW_INTEGRITY_GCM: rc = open_gcm(&m, c, f, key, buf, cap, flags); break;
+    }
+    if (rc == TW_OK)
+        *out = m;
+    else if (m.encrypted) /* it decrypted, but was not what it had to be */
+        tw__wipe(buf, f->body.len < cap ? f->body.len : cap);
+    return rc;
+}
+
+/* ---- sealing -------------------------------------------------------------------------------------------------- */
+
+/* see tuyawire/message.h */
+size_t tw_message_size_max(size_t payload_len)
+{
+    size_t padded = TW_HEADER_LEN + payload_len + TW__BLOCK;
+    return TW_FRAME_OVERHEAD_MAX + TW_RETCODE_LEN + SIGNED_LEN + base64_len(padded);
+}
+
+static size_t padded_len(size_t n)
+{
+    return n / TW__BLOCK * TW__BLOCK + TW__BLOCK;
+}
+
+/* Messages that travel without a single block: a device's empty replies, and the empty heart beat up to 3.3. */
+static bool is_bare(const struct tw_message *m, const struct tw_version_traits *t)
+{
+    if (m->payload.len > 0 || m->has_header)
+        return false;
+    return m->direction == TW_FROM_DEVICE || (m->command == TW_CMD_HEART_BEAT && !t->empty_heartbeat_padded);
+}
+
+static size_t encoded_len(enum tw_encoding e, size_t n)
+{
+    switch (e) {
+    case TW_ENCODING_PLAIN:
+    case TW_ENCODING_GCM: return n;
+    case TW_ENCODING_ECB: return padded_len(n);
+    case TW_ENCODING_B64: return SIGNED_LEN + base64_len(padded_len(n));
+    case TW_ENCODING_CLEAR_HEADER: return TW_HEADER_LEN + padded_len(n);
+    case TW_ENCODING_INNER_HEADER: return padded_len(TW_HEADER_LEN + n);
+    case TW_ENCODING_GCM_HEADER: return TW_HEADER_LEN + n;
+    }
+    return n;
+}
+
+static uint8_t *put(uint8_t *p, struct tw_span s)
+{
+    if (s.len > 0)
+        memcpy(p, s.data, s.len);
+    return p + s.len;
+}
+
+static uint8_t *put_header(uint8_t *p, const struct tw_message *m, const struct tw_version_traits *t)
+{
+    memcpy(p, t->name, VERSION_LEN);
+    store_be32(p + 3, m->header.check);
+    store_be32(p + 7, m->header.counter);
+    store_be32(p + 11, m->header.source);
+    return p + TW_HEADER_LEN;
+}
+
+/* Pad the text from..to and encrypt it where it stands. */
+static int encrypt_in_place(tw_crypto *c, const uint8_t *key, uint8_t *from, uint8_t *to)
+{
+    size_t n = (size_t)(to - from), padded = padded_len(n);
+    memset(to, (int)(padded - n), padded - n);
+    return tw__ecb_encrypt(c, key, from, padded, from);
+}
+
+static int put_signed(tw_crypto *c, const uint8_t *key, uint8_t *p, const struct tw_message *m)
+{
+    size_t padded = padded_len(m->payload.len);
+    struct tw_span b64 = {p + SIGNED_LEN, base64_len(padded)};
+    uint8_t *cipher = p + SIGNED_LEN + b64.len - padded;
+    int rc = encrypt_in_place(c, key, cipher, put(cipher, m->payload));
+    if (rc != TW_OK)
+        return rc;
+    base64_encode(p + SIGNED_LEN, cipher, padded);
+    memcpy(p, "3.1", VERSION_LEN);
+    char signature[TW_SIGNATURE_LEN];
+    rc = sign(signature, c, b64, key);
+    if (rc == TW_OK)
+        memcpy(p + VERSION_LEN, signature, sizeof signature);
+    return rc;
+}
+
+/* Write what stands between return code and check value, ECB done, GCM not yet. */
+static int put_content(tw_crypto *c, const uint8_t *key, uint8_t *p, const struct tw_message *m,
+                       const struct tw_version_traits *t, enum tw_encoding e)
+{
+    switch (e) {
+    case TW_ENCODING_PLAIN:
+    case TW_ENCODING_GCM: put(p, m->payload); return TW_OK;
+    case TW_ENCODING_GCM_HEADER: put(put_header(p, m, t), m->payload); return TW_OK;
+    case TW_ENCODING_ECB: return encrypt_in_place(c, key, p, put(p, m->payload));
+    case TW_ENCODING_INNER_HEADER: return encrypt_in_place(c, key, p, put(put_header(p, m, t), m->payload));
+    case TW_ENCODING_CLEAR_HEADER: {
+        uint8_t *text = put_header(p, m, t);
+        return encrypt_in_place(c, key, text, put(text, m->payload));
+    }
+    case TW_ENCODING_B64: return put_signed(c, key, p, m);
+    }
+    return TW_E_ARGUMENT;
+}
+
+/* see tuyawire/message.h */
+int tw_message_seal(uint8_t *out, size_t cap, size_t *len, tw_crypto *c, const struct tw_message *m,
+                    const uint8_t *key, const uint8_t *nonce)
+{
+    const struct tw_version_traits *t = tw_version_traits(m->version);
+    if (t == NULL)
+        return TW_E_ARGUMENT;
+    bool gcm = t->integrity == TW_INTEGRITY_GCM;
+    enum tw_encoding e = m->has_header ? t->with_header : is_bare(m, t) && !gcm ? TW_ENCODING_PLAIN : t->without_header;
+    if (key == NULL && (e != TW_ENCODING_PLAIN || t->integrity != TW_INTEGRITY_CRC32))
+        return TW_E_NO_KEY;
+    if (gcm && nonce == NULL)
+        return TW_E_ARGUMENT;
+    if (m->payload.len > TW_FRAME_LENGTH_MAX)
+        return TW_E_TOO_LARGE;
+
+    struct tw_frame f;
+    size_t retcode_len = m->has_retcode ? TW_RETCODE_LEN : 0;
+    int rc = tw_frame_write(&f, out, cap, t->integrity, m->seq, m->command,
+                            retcode_len + encoded_len(e, m->payload.len));
+    if (rc != TW_OK)
+        return rc;
+    uint8_t *body = out + (f.body.data - out), *check = out + (f.check.data - out);
+    if (m->has_retcode)
+        store_be32(body, m->retcode);
+    rc = put_content(c, key, body + retcode_len, m, t, e);
+    if (rc != TW_OK)
+        return rc;
+
+    switch (t->integrity) {
+    case TW_INTEGRITY_CRC32: store_be32(check, tw__crc32(out, (size_t)(check - out))); break;
+    case TW_INTEGRITY_HMAC: rc = tw__hmac(c, key, out, (size_t)(check - out), check); break;
+    case TW_INTEGRITY_GCM:
+        memcpy(out + HEADER_MAX, nonce, TW_NONCE_LEN);
+        rc = tw__gcm_seal(c, key, nonce, (struct tw_span){out + AAD_AT, HEADER_MAX - AAD_AT}, body, f.body.len, body,
+                          check);
+        break;
+    }
+    if (rc == TW_OK)
+        *len = f.raw.len;
+    return rc;
+}
