@@ -1,0 +1,33 @@
+/* state.h - what a fleet remembers: as text, and back.
+ *
+ * A snapshot is a tinytuya snapshot.json, so that any file a user has can be loaded and any tool reads ours:
+ *
+ *   {"timestamp":1735689600.250,"generation":7,"devices":[
+ *     {"id":"bf..01","ip":"","name":"Kettle plug","key":"0123456789abcdef","mac":"","ver":"3.3","origin":"broadcast",
+ *      "dps":{"devId":"bf..01","dps":{"1":true,"9":0}},"tuyawire":{"countdown":{"9":1735689660000},..}},
+ *     ..]}
+ *
+ * What a snapshot.json has no place for (countdown ends, energy that is not yet reported, what is plugged in) stands
+ * in "tuyawire". Values keep their digits. This file is pure; store.h does the I/O. */
+#ifndef SIM_MODEL_STATE_H
+#define SIM_MODEL_STATE_H
+
+#include "fleet.h"
+
+/** One device with its children, {"id":..}, one line. unix_ms is simulated time of day: countdowns are kept as the
+ * moment they end. */
+void state_write_device(struct tw_text *t, struct device *d, uint64_t now_ms);
+
+/** The whole fleet: text of *len bytes and a NUL, free() it. NULL: no memory. */
+char *state_write(const struct fleet *f, uint64_t now_ms, uint64_t generation, size_t *len);
+
+/** Apply a snapshot, ours or tinytuya's. Devices it does not know stay as they are; entries that the fleet does not
+ * have are passed over and counted.
+ * @param generation  may be NULL. @return how many devices took values; -1 and why: nothing was changed then */
+int state_apply(struct fleet *f, struct tw_span text, uint64_t now_ms, uint64_t *generation, size_t *n_unknown,
+                struct why *why);
+
+/** Apply one line of state_write_device(). @return 0; 1: no such device; -1 and why: damaged, nothing changed */
+int state_apply_device(struct fleet *f, struct tw_span line, uint64_t now_ms, struct why *why);
+
+#endif
