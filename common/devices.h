@@ -59,6 +59,7 @@ struct devices_entry {
     bool has_version;
     enum tw_version version;
     const char *version_text; /**< as in the file, also when it is none of ours */
+    uint16_t port;            /**< 0: not said, so 6668; tuya-sim --devices-out writes it */
     bool sub;                 /**< behind a gateway: talk to `parent`, with `node_id` as cid */
     const char *node_id, *parent;
     bool has_mapping;             /**< false: never downloaded; true with n_dps 0: a product without data points */

@@ -1,0 +1,543 @@
+/* devices.c - devices.json and snapshot.json; see common/devices.h.
+ *
+ * cJSON reads the text, one walk over each object copies what we know into one arena, and the tree is freed. Lists
+ * are iterated, never indexed: cJSON_GetArrayItem() walks from the front each time. */
+#include "common/devices.h"
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include "common/file.h"
+#include "tuyawire/error.h"
+
+enum { ARENA_CHUNK = 64 * 1024, SCALE_MAX = 9 };
+
+struct chunk {
+    struct chunk *next;
+    size_t used, size;
+    max_align_t data[];
+};
+
+struct devices_store {
+    struct chunk *chunks;
+    struct devices_entry *entries;
+    const struct devices_entry **by_id; /* sorted by id; of equal ids the last of the file stands first */
+};
+
+static void *take(struct devices_store *s, size_t size)
+{
+    size = (size + sizeof(max_align_t) - 1) / sizeof(max_align_t) * sizeof(max_align_t);
+    struct chunk *c = s->chunks;
+    if (c == NULL || c->size - c->used < size) {
+        size_t room = size > ARENA_CHUNK ? size : ARENA_CHUNK;
+        c = malloc(sizeof *c + room);
+        if (c == NULL)
+            return NULL;
+        *c = (struct chunk){s->chunks, 0, room};
+        s->chunks = c;
+    }
+    void *p = (char *)c->data + c->used;
+    c->used += size;
+    return p;
+}
+
+/* A copy of text; "" for NULL and for text that does not fit into memory, which only costs a name. */
+static const char *keep(struct devices_store *s, const char *text)
+{
+    if (text == NULL || *text == '\0')
+        return "";
+    size_t size = strlen(text) + 1;
+    char *copy = take(s, size);
+    return copy == NULL ? "" : memcpy(copy, text, size);
+}
+
+static const char *text_of(const cJSON *item)
+{
+    const char *text = cJSON_GetStringValue(item);
+    return text == NULL ? "" : text;
+}
+
+/* A number, or a number written as a string. */
+static bool number_of(int64_t *out, const cJSON *item)
+{
+    double d;
+    if (cJSON_IsNumber(item)) {
+        d = item->valuedouble;
+    } else {
+        char *end;
+        const char *text = text_of(item);
+        d = strtod(text, &end);
+        if (end == text || *end != '\0')
+            return false;
+    }
+    if (!(d >= -9e18 && d <= 9e18))
+        return false;
+    *out = (int64_t)d;
+    return true;
+}
+
+/* --- mapping --- */
+
+static const struct {
+    const char *name;
+    enum devices_dp_type type;
+} type_names[] = {
+    {"Boolean", DEVICES_DP_BOOLEAN}, {"Integer", DEVICES_DP_INTEGER}, {"Enum", DEVICES_DP_ENUM},
+    {"Bitmap", DEVICES_DP_BITMAP},   {"Raw", DEVICES_DP_RAW},         {"String", DEVICES_DP_STRING},
+    {"Json", DEVICES_DP_JSON},       {"bool", DEVICES_DP_BOOLEAN},    {"value", DEVICES_DP_INTEGER},
+};
+
+static enum devices_dp_type type_of(const cJSON *item)
+{
+    const char *text = text_of(item);
+    for (size_t i = 0; i < sizeof type_names / sizeof *type_names; i++) {
+        if (strcasecmp(text, type_names[i].name) == 0)
+            return type_names[i].type;
+    }
+    return DEVICES_DP_UNKNOWN;
+}
+
+/* see common/devices.h */
+const char *devices_dp_type_name(enum devices_dp_type type)
+{
+    for (size_t i = 0; i < sizeof type_names / sizeof *type_names; i++) {
+        if (type_names[i].type == type)
+            return type_names[i].name;
+    }
+    return "unknown";
+}
+
+static void read_labels(struct devices_dp *dp, struct devices_store *s, const cJSON *list)
+{
+    size_t n = 0;
+    const cJSON *item;
+    cJSON_ArrayForEach(item, list) n++;
+    const char **labels = n == 0 ? NULL : take(s, n * sizeof *labels);
+    if (labels == NULL)
+        return;
+    size_t i = 0;
+    cJSON_ArrayForEach(item, list) labels[i++] = keep(s, text_of(item));
+    dp->labels = labels;
+    dp->n_labels = n;
+}
+
+static void read_values(struct devices_dp *dp, struct devices_store *s, const cJSON *values)
+{
+    bool has_min = false, has_max = false;
+    const cJSON *item;
+    cJSON_ArrayForEach(item, values)
+    {
+        const char *name = item->string;
+        int64_t n;
+        if (strcmp(name, "unit") == 0)
+            dp->unit = keep(s, text_of(item));
+        else if (strcmp(name, "range") == 0 || strcmp(name, "label") == 0)
+            read_labels(dp, s, item);
+        else if (!number_of(&n, item))
+            continue;
+        else if (strcmp(name, "scale") == 0)
+            dp->scale = n < 0 ? 0 : (n > SCALE_MAX ? SCALE_MAX : (int)n);
+        else if (strcmp(name, "min") == 0)
+            dp->min = n, has_min = true;
+        else if (strcmp(name, "max") == 0)
+            dp->max = n, has_max = true;
+        else if (strcmp(name, "step") == 0)
+            dp->step = n > 0 ? n : 1;
+        else if (strcmp(name, "maxlen") == 0)
+            dp->max_len = n;
+    }
+    dp->has_range = has_min && has_max;
+}
+
+static uint32_t dp_id_of(const char *name)
+{
+    uint64_t id = 0;
+    for (const char *p = name; *p != '\0'; p++) {
+        if (*p < '0' || *p > '9' || id > UINT32_MAX / 10)
+            return 0;
+        id = id * 10 + (uint64_t)(*p - '0');
+    }
+    return (uint32_t)id;
+}
+
+static void read_dp(struct devices_dp *dp, struct devices_store *s, const cJSON *entry)
+{
+    *dp = (struct devices_dp){.id = dp_id_of(entry->string), .code = "", .unit = "", .step = 1, .max_len = -1};
+    const cJSON *item;
+    cJSON_ArrayForEach(item, entry)
+    {
+        if (strcmp(item->string, "code") == 0) {
+            dp->code = keep(s, text_of(item));
+        } else if (strcmp(item->string, "type") == 0) {
+            dp->type = type_of(item);
+        } else if (strcmp(item->string, "values") == 0 && cJSON_IsString(item)) {
+            cJSON *inner = cJSON_Parse(item->valuestring); /* a string that holds JSON, as delivered by the cloud */
+            read_values(dp, s, inner);
+            cJSON_Delete(inner);
+        } else if (strcmp(item->string, "values") == 0) {
+            read_values(dp, s, item);
+        }
+    }
+    if (*dp->code == '\0' && dp->id == 0)
+        dp->code = keep(s, entry->string);
+}
+
+static int compare_dps(const void *a, const void *b)
+{
+    uint32_t x = ((const struct devices_dp *)a)->id, y = ((const struct devices_dp *)b)->id;
+    return (x > y) - (x < y);
+}
+
+static void read_mapping(struct devices_entry *e, struct devices_store *s, const cJSON *mapping)
+{
+    if (!cJSON_IsObject(mapping))
+        return;
+    e->has_mapping = true;
+    size_t n = 0;
+    const cJSON *item;
+    cJSON_ArrayForEach(item, mapping) n += cJSON_IsObject(item) ? 1 : 0;
+    struct devices_dp *dps = n == 0 ? NULL : take(s, n * sizeof *dps);
+    if (dps == NULL)
+        return;
+    size_t i = 0;
+    cJSON_ArrayForEach(item, mapping)
+    {
+        if (cJSON_IsObject(item))
+            read_dp(&dps[i++], s, item);
+    }
+    qsort(dps, n, sizeof *dps, compare_dps);
+    e->dps = dps;
+    e->n_dps = n;
+}
+
+/* --- one device --- */
+
+static void read_key(struct devices_entry *e, const cJSON *item)
+{
+    const char *text = text_of(item);
+    e->key_len = strlen(text);
+    e->key_state = e->key_len == 0            ? DEVICES_KEY_ABSENT
+                   : e->key_len == TW_KEY_LEN ? DEVICES_KEY_OK
+                                              : DEVICES_KEY_LENGTH;
+    if (e->key_state == DEVICES_KEY_OK)
+        memcpy(e->key, text, TW_KEY_LEN);
+    if (cJSON_IsString(item))
+        explicit_bzero(item->valuestring, e->key_len); /* the tree is freed soon, and free() does not wipe */
+}
+
+static void read_version(struct devices_entry *e, struct devices_store *s, const cJSON *item)
+{
+    char number[32];
+    const char *text = text_of(item);
+    if (cJSON_IsNumber(item)) {
+        snprintf(number, sizeof number, "%.1f", item->valuedouble);
+        text = number;
+    }
+    if (*text == '\0')
+        return;
+    e->version_text = keep(s, text);
+    e->has_version = tw_version_parse(&e->version, text, strlen(text)) == TW_OK;
+}
+
+/* A scan keeps the whole reply, {"dps":{"dps":{..}}}; the scanner's other output keeps the data points alone. */
+static void read_values_text(struct devices_entry *e, struct devices_store *s, const cJSON *dps)
+{
+    const cJSON *inner = cJSON_GetObjectItemCaseSensitive(dps, "dps");
+    const cJSON *object = cJSON_IsObject(inner) ? inner : dps;
+    if (!cJSON_IsObject(object) || object->child == NULL || dp_id_of(object->child->string) == 0)
+        return;
+    char *text = cJSON_PrintUnformatted(object);
+    e->values = keep(s, text);
+    cJSON_free(text);
+}
+
+static const struct {
+    const char *name;
+    size_t offset;
+} text_members[] = {
+    {"name", offsetof(struct devices_entry, name)},
+    {"ip", offsetof(struct devices_entry, ip)},
+    {"mac", offsetof(struct devices_entry, mac)},
+    {"uuid", offsetof(struct devices_entry, uuid)},
+    {"category", offsetof(struct devices_entry, category)},
+    {"product_id", offsetof(struct devices_entry, product_id)},
+    {"productKey", offsetof(struct devices_entry, product_id)},
+    {"product_name", offsetof(struct devices_entry, product_name)},
+    {"node_id", offsetof(struct devices_entry, node_id)},
+    {"parent", offsetof(struct devices_entry, parent)},
+};
+
+static bool read_text_member(struct devices_entry *e, struct devices_store *s, const cJSON *item)
+{
+    for (size_t i = 0; i < sizeof text_members / sizeof *text_members; i++) {
+        if (strcmp(item->string, text_members[i].name) != 0)
+            continue;
+        const char **place = (const char **)((char *)e + text_members[i].offset);
+        if (*text_of(item) != '\0')
+            *place = keep(s, text_of(item));
+        return true;
+    }
+    return false;
+}
+
+/* False: the entry has no id. */
+static bool read_entry(struct devices_entry *e, struct devices_store *s, const cJSON *object)
+{
+    *e = (struct devices_entry){.name = "",
+                                .id = "",
+                                .ip = "",
+                                .mac = "",
+                                .uuid = "",
+                                .category = "",
+                                .product_id = "",
+                                .product_name = "",
+                                .version_text = "",
+                                .node_id = "",
+                                .parent = "",
+                                .values = "",
+                                .key_state = DEVICES_KEY_ABSENT};
+    const char *gw_id = "";
+    bool has_ver = false;
+    const cJSON *item;
+    cJSON_ArrayForEach(item, object)
+    {
+        const char *name = item->string;
+        int64_t port;
+        if (name == NULL || read_text_member(e, s, item))
+            continue;
+        if (strcmp(name, "id") == 0)
+            e->id = keep(s, text_of(item));
+        else if (strcmp(name, "gwId") == 0)
+            gw_id = text_of(item);
+        else if (strcmp(name, "key") == 0)
+            read_key(e, item);
+        else if (strcmp(name, "ver") == 0 || (strcmp(name, "version") == 0 && !has_ver))
+            read_version(e, s, item), has_ver = strcmp(name, "ver") == 0;
+        else if (strcmp(name, "sub") == 0)
+            e->sub = cJSON_IsTrue(item);
+        else if (strcmp(name, "mapping") == 0)
+            read_mapping(e, s, item);
+        else if (strcmp(name, "dps") == 0)
+            read_values_text(e, s, item);
+        else if (strcmp(name, "port") == 0 && number_of(&port, item) && port > 0 && port <= 65535)
+            e->port = (uint16_t)port;
+    }
+    if (*e->id == '\0')
+        e->id = keep(s, gw_id);
+    return *e->id != '\0';
+}
+
+/* --- the list --- */
+
+static int compare_entries(const void *a, const void *b)
+{
+    const struct devices_entry *x = *(const struct devices_entry *const *)a;
+    const struct devices_entry *y = *(const struct devices_entry *const *)b;
+    int by_id = strcmp(x->id, y->id);
+    return by_id != 0 ? by_id : (x < y) - (x > y);
+}
+
+static int read_list(struct devices *d, const cJSON *list)
+{
+    struct devices_store *s = d->store;
+    size_t n = 0;
+    const cJSON *item;
+    cJSON_ArrayForEach(item, list) n++;
+    s->entries = calloc(n + 1, sizeof *s->entries);
+    s->by_id = calloc(n + 1, sizeof *s->by_id);
+    if (s->entries == NULL || s->by_id == NULL)
+        return -1;
+
+    cJSON_ArrayForEach(item, list)
+    {
+        if (read_entry(&s->entries[d->n], s, item))
+            d->n++;
+        else
+            d->n_left_out++;
+    }
+    for (size_t i = 0; i < d->n; i++)
+        s->by_id[i] = &s->entries[i];
+    qsort(s->by_id, d->n, sizeof *s->by_id, compare_entries);
+    d->entries = s->entries;
+    return 0;
+}
+
+static int why_not_json(struct why *why, const char *name, const char *text, size_t len, const char *at)
+{
+    size_t line = 1, column = 1;
+    if (at == NULL || at < text || at > text + len)
+        at = text;
+    for (const char *p = text; p < at; p++) {
+        column = *p == '\n' ? 1 : column + 1;
+        line += *p == '\n';
+    }
+    const char *hint = at == text + len ? "the file ends in the middle" : "this is not JSON";
+    return why_set(why, "%s, line %zu, column %zu: %s", name, line, column, hint);
+}
+
+static const cJSON *list_in(const cJSON *root)
+{
+    if (cJSON_IsArray(root))
+        return root;
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(root, "devices");
+    return cJSON_IsArray(list) ? list : NULL;
+}
+
+static bool is_blank(const char *p, const char *end)
+{
+    while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r' || *p == '\0'))
+        p++;
+    return p == end;
+}
+
+/* see common/devices.h */
+int devices_parse(struct devices *out, const char *text, size_t len, const char *name, struct why *why)
+{
+    struct devices d = {.store = calloc(1, sizeof(struct devices_store))};
+    const char *end = NULL;
+    cJSON *root = d.store == NULL ? NULL : cJSON_ParseWithLengthOpts(text, len, &end, 0);
+    const cJSON *list = list_in(root);
+    int rc;
+    if (d.store == NULL)
+        rc = why_set(why, "%s: out of memory", name);
+    else if (root == NULL || !is_blank(end, text + len))
+        rc = why_not_json(why, name, text, len, end);
+    else if (list == NULL)
+        rc = why_set(why, "%s: expected a list of devices, or an object with a list \"devices\"", name);
+    else if (read_list(&d, list) != 0)
+        rc = why_set(why, "%s: out of memory", name);
+    else if (d.n == 0)
+        rc = why_set(why, "%s: there is no device with an \"id\" in it", name);
+    else
+        rc = 0;
+    cJSON_Delete(root);
+    if (rc == 0)
+        *out = d;
+    else
+        devices_free(&d);
+    return rc;
+}
+
+int devices_load(struct devices *out, const char *path, struct why *why)
+{
+    struct file_bytes f;
+    if (file_read(&f, path, FILE_LIMIT_DEFAULT, why) != 0)
+        return -1;
+    int rc = devices_parse(out, f.data, f.len, strcmp(path, "-") == 0 ? "standard input" : path, why);
+    file_free(&f);
+    return rc;
+}
+
+void devices_free(struct devices *d)
+{
+    struct devices_store *s = d->store;
+    if (s == NULL)
+        return;
+    if (s->entries != NULL)
+        explicit_bzero(s->entries, d->n * sizeof *s->entries);
+    for (struct chunk *c = s->chunks, *next; c != NULL; c = next) {
+        next = c->next;
+        free(c);
+    }
+    free(s->entries);
+    free(s->by_id);
+    free(s);
+    *d = (struct devices){0};
+}
+
+/* --- looking up --- */
+
+/* see common/devices.h */
+const struct devices_entry *devices_by_id(const struct devices *d, struct tw_span id)
+{
+    size_t low = 0, high = d->n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const char *other = d->store->by_id[middle]->id;
+        int order = strncmp(other, (const char *)id.data, id.len);
+        if (order == 0 && other[id.len] != '\0')
+            order = 1;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == d->n)
+        return NULL;
+    const struct devices_entry *e = d->store->by_id[low];
+    return strlen(e->id) == id.len && memcmp(e->id, id.data, id.len) == 0 ? e : NULL;
+}
+
+enum match { MATCH_NAME, MATCH_PREFIX };
+
+static bool matches(const struct devices_entry *e, const char *text, enum match how)
+{
+    if (how == MATCH_NAME)
+        return strcasecmp(e->name, text) == 0;
+    size_t len = strlen(text);
+    return len > 0 && (strncasecmp(e->name, text, len) == 0 || strncmp(e->id, text, len) == 0);
+}
+
+/* The only entry that matches; NULL if none does, or several do, of which *n counts and why names some. */
+static const struct devices_entry *find_only(size_t *n, const struct devices *d, const char *text, enum match how,
+                                             struct why *why)
+{
+    const struct devices_entry *found = NULL;
+    char names[200] = "";
+    *n = 0;
+    for (size_t i = 0; i < d->n; i++) {
+        const struct devices_entry *e = &d->entries[i];
+        if (!matches(e, text, how))
+            continue;
+        found = e;
+        size_t used = strlen(names);
+        if (++*n <= 4)
+            snprintf(names + used, sizeof names - used, "%s'%.24s' (%.24s)", used == 0 ? "" : ", ", e->name, e->id);
+    }
+    if (*n <= 1)
+        return found;
+    why_set(why, "'%s' fits %zu devices: %s%s; use the id", text, *n, names, *n > 4 ? ", ..." : "");
+    return NULL;
+}
+
+/* see common/devices.h */
+const struct devices_entry *devices_find(const struct devices *d, const char *text, struct why *why)
+{
+    const struct devices_entry *e = devices_by_id(d, (struct tw_span){(const uint8_t *)text, strlen(text)});
+    for (int how = MATCH_NAME; e == NULL && how <= MATCH_PREFIX; how++) {
+        size_t n;
+        e = find_only(&n, d, text, (enum match)how, why);
+        if (n > 1)
+            return NULL;
+    }
+    if (e == NULL)
+        why_set(why, "no device has the id or name '%s'; the list has %zu, the first is '%s'", text, d->n,
+                d->n == 0 ? "" : d->entries[0].name);
+    return e;
+}
+
+const struct devices_dp *devices_dp(const struct devices_entry *e, uint32_t id)
+{
+    struct devices_dp key = {.id = id};
+    return e->n_dps == 0 ? NULL : bsearch(&key, e->dps, e->n_dps, sizeof *e->dps, compare_dps);
+}
+
+const struct devices_dp *devices_dp_by_code(const struct devices_entry *e, const char *code)
+{
+    for (size_t i = 0; i < e->n_dps; i++) {
+        if (strcmp(e->dps[i].code, code) == 0)
+            return &e->dps[i];
+    }
+    return NULL;
+}
+
+int devices_key_check(const struct devices_entry *e, struct why *why)
+{
+    const char *name = *e->name == '\0' ? e->id : e->name;
+    if (e->key_state == DEVICES_KEY_ABSENT)
+        return why_set(why, "'%s' has no key in the device list: run the wizard that wrote it again", name);
+    if (e->key_state == DEVICES_KEY_LENGTH)
+        return why_set(why, "the key of '%s' in the device list has %zu bytes, expected 16", name, e->key_len);
+    return 0;
+}

@@ -1,0 +1,308 @@
+/* record.c - one message as one line of JSON; see common/record.h.
+ *
+ * record_size_max() is an upper bound of every member, so the writer below needs no check per byte. What the bound
+ * counts and what the writer writes stand side by side in this file for that reason. */
+#include "common/record.h"
+#include <stdlib.h>
+#include <string.h>
+#include "common/hex.h"
+#include "tuyawire/command.h"
+#include "tuyawire/dps.h"
+#include "tuyawire/error.h"
+
+enum {
+    FIXED_MAX = 640, /* names, numbers (at most 20 digits each), enum texts and the version of a header */
+    ESCAPED_MAX = 6, /* one byte becomes at most \u00xx */
+};
+
+/* see common/record.h */
+void record_init(struct record *r)
+{
+    *r = (struct record){.version = -1, .framing = -1, .seq = -1, .cmd = -1, .retcode = -1};
+}
+
+void record_set_frame(struct record *r, const struct tw_frame *f)
+{
+    r->framing = (int)f->envelope;
+    r->seq = f->seq;
+    r->cmd = f->command;
+}
+
+void record_set_message(struct record *r, const struct tw_message *m)
+{
+    r->version = (int)m->version;
+    r->dir = m->direction == TW_TO_DEVICE ? RECORD_TO_DEVICE : RECORD_FROM_DEVICE;
+    r->seq = m->seq;
+    r->cmd = m->command;
+    r->retcode = m->has_retcode ? (int64_t)tw_retcode(m->retcode) : -1;
+    r->has_header = m->has_header;
+    r->header = m->header;
+    r->payload = m->payload;
+}
+
+static size_t text_len(const char *s)
+{
+    return s == NULL ? 0 : strlen(s);
+}
+
+size_t record_size_max(const struct record *r)
+{
+    size_t texts = text_len(r->src) + text_len(r->dst) + text_len(r->detail) + r->device.len + r->name.len;
+    return FIXED_MAX + ESCAPED_MAX * (texts + r->payload.len);
+}
+
+/* --- writing --- */
+
+#define PUT(p, literal) (memcpy((p), (literal), sizeof(literal) - 1), (p) + sizeof(literal) - 1)
+
+static char *put_text(char *p, const char *s)
+{
+    size_t len = strlen(s);
+    memcpy(p, s, len);
+    return p + len;
+}
+
+static char *put_number(char *p, uint64_t n)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n > 0);
+    memcpy(p, digits + at, sizeof digits - at);
+    return p + sizeof digits - at;
+}
+
+static char *put_number_or_null(char *p, int64_t n)
+{
+    return n < 0 ? PUT(p, "null") : put_number(p, (uint64_t)n);
+}
+
+static char *put_time(char *p, uint64_t ns)
+{
+    uint64_t us = ns / 1000 % 1000000;
+    p = put_number(p, ns / 1000000000);
+    *p++ = '.';
+    for (uint64_t unit = 100000; unit > 0; unit /= 10)
+        *p++ = (char)('0' + us / unit % 10);
+    return p;
+}
+
+/* Bytes of a well-formed UTF-8 character at s, 0 if it is none (overlong, surrogate, above U+10FFFF, cut off). */
+static size_t utf8_len(const uint8_t *s, size_t left)
+{
+    uint8_t c = s[0];
+    size_t n = c < 0x80 ? 1 : c < 0xC2 ? 0 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : c < 0xF5 ? 4 : 0;
+    if (n <= 1 || n > left)
+        return n <= left ? n : 0;
+    uint8_t low = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80;
+    uint8_t high = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
+    if (s[1] < low || s[1] > high)
+        return 0;
+    for (size_t i = 2; i < n; i++) {
+        if ((s[i] & 0xC0) != 0x80)
+            return 0;
+    }
+    return n;
+}
+
+static bool is_utf8(struct tw_span s)
+{
+    for (size_t i = 0, n; i < s.len; i += n) {
+        n = utf8_len(s.data + i, s.len - i);
+        if (n == 0)
+            return false;
+    }
+    return true;
+}
+
+static char *put_escape(char *p, uint8_t c)
+{
+    switch (c) {
+    case '"': return PUT(p, "\\\"");
+    case '\\': return PUT(p, "\\\\");
+    case '\n': return PUT(p, "\\n");
+    case '\r': return PUT(p, "\\r");
+    case '\t': return PUT(p, "\\t");
+    default: p = PUT(p, "\\u00"); return hex_write(p, &c, 1);
+    }
+}
+
+/* A JSON string; a byte that is no UTF-8 becomes U+FFFD (3 bytes). */
+static char *put_string(char *p, struct tw_span s)
+{
+    *p++ = '"';
+    for (size_t i = 0; i < s.len;) {
+        uint8_t c = s.data[i];
+        size_t n = utf8_len(s.data + i, s.len - i);
+        if (n == 0) {
+            p = PUT(p, "\xEF\xBF\xBD");
+            i++;
+        } else if (c < 0x20 || c == '"' || c == '\\' || c == 0x7F) {
+            p = put_escape(p, c);
+            i++;
+        } else {
+            memcpy(p, s.data + i, n);
+            p += n;
+            i += n;
+        }
+    }
+    *p++ = '"';
+    return p;
+}
+
+static char *put_string_or_null(char *p, const char *s)
+{
+    return s == NULL ? PUT(p, "null") : put_string(p, (struct tw_span){(const uint8_t *)s, strlen(s)});
+}
+
+/* A device id comes out of JSON with its escapes in place; it is copied, not escaped again, when that is safe. */
+static char *put_id(char *p, struct tw_span id)
+{
+    if (id.len == 0)
+        return PUT(p, "null");
+    return put_string(p, id);
+}
+
+/* JSON as it is, on one line: a line break between tokens becomes a blank; inside strings there is none. */
+static char *put_json(char *p, struct tw_span json)
+{
+    memcpy(p, json.data, json.len);
+    for (size_t i = 0; i < json.len; i++) {
+        if (p[i] == '\n' || p[i] == '\r')
+            p[i] = ' ';
+    }
+    return p + json.len;
+}
+
+static struct tw_span without_trailing_nul(struct tw_span s)
+{
+    while (s.len > 0 && s.data[s.len - 1] == 0)
+        s.len--;
+    return s;
+}
+
+static bool is_json_object(const struct record *r, struct tw_span text)
+{
+    if (r->payload_is_json)
+        return true;
+    size_t i = 0;
+    while (i < text.len &&
+           (text.data[i] == ' ' || text.data[i] == '\n' || text.data[i] == '\r' || text.data[i] == '\t'))
+        i++;
+    return i < text.len && text.data[i] == '{' && tw_json_check(text) == TW_OK;
+}
+
+/* "payload", "text" and "hex": at most one of them is not null. */
+static char *put_payload(char *p, const struct record *r)
+{
+    struct tw_span text = without_trailing_nul(r->payload);
+    if (r->payload.len == 0)
+        return PUT(p, ",\"payload\":null,\"text\":null,\"hex\":null");
+    if (text.len > 0 && is_json_object(r, text)) {
+        p = PUT(p, ",\"payload\":");
+        p = put_json(p, text);
+        return PUT(p, ",\"text\":null,\"hex\":null");
+    }
+    if (is_utf8(r->payload)) {
+        p = PUT(p, ",\"payload\":null,\"text\":");
+        p = put_string(p, r->payload);
+        return PUT(p, ",\"hex\":null");
+    }
+    p = PUT(p, ",\"payload\":null,\"text\":null,\"hex\":\"");
+    p = hex_write(p, r->payload.data, r->payload.len);
+    return PUT(p, "\"");
+}
+
+static char *put_header(char *p, const struct record *r)
+{
+    if (!r->has_header)
+        return PUT(p, "null");
+    p = PUT(p, "{\"crc\":");
+    p = put_number(p, r->header.check);
+    p = PUT(p, ",\"seq\":");
+    p = put_number(p, r->header.counter);
+    p = PUT(p, ",\"source\":");
+    p = put_number(p, r->header.source);
+    return PUT(p, "}");
+}
+
+static char *put_command(char *p, int64_t cmd)
+{
+    const char *name = cmd < 0 ? NULL : tw_command_name((uint32_t)cmd);
+    p = PUT(p, ",\"cmd\":");
+    p = put_number_or_null(p, cmd);
+    p = PUT(p, ",\"cmd_name\":");
+    return put_string_or_null(p, name);
+}
+
+static const char *const dir_texts[] = {"null", "\"to_device\"", "\"from_device\"", "\"broadcast\""};
+static const char *const integrity_texts[] = {"\"unchecked\"", "\"ok\"", "\"bad\""};
+static const char *const key_texts[] = {"\"none\"", "\"local\"", "\"session\"", "\"discovery\""};
+static const char *const framing_texts[] = {"\"55aa\"", "\"6699\""};
+
+static char *put_where(char *p, const struct record *r)
+{
+    p = PUT(p, "{\"time\":");
+    p = put_time(p, r->time_ns);
+    p = PUT(p, ",\"flow\":");
+    p = put_number(p, r->flow);
+    p = PUT(p, ",\"src\":");
+    p = put_string_or_null(p, r->src);
+    p = PUT(p, ",\"dst\":");
+    p = put_string_or_null(p, r->dst);
+    p = PUT(p, ",\"dir\":");
+    p = put_text(p, dir_texts[r->dir]);
+    p = PUT(p, ",\"device\":");
+    p = put_id(p, r->device);
+    if (r->name.len == 0)
+        return p;
+    p = PUT(p, ",\"name\":");
+    return put_string(p, r->name);
+}
+
+/* see common/record.h */
+size_t record_write(char *out, size_t cap, const struct record *r)
+{
+    if (cap < record_size_max(r))
+        return 0;
+    char *p = put_where(out, r);
+    p = PUT(p, ",\"version\":");
+    p = r->version < 0 ? PUT(p, "null") : put_string_or_null(p, tw_version_name((enum tw_version)r->version));
+    p = PUT(p, ",\"framing\":");
+    p = put_text(p, r->framing < 0 ? "null" : framing_texts[r->framing]);
+    p = PUT(p, ",\"seq\":");
+    p = put_number_or_null(p, r->seq);
+    p = put_command(p, r->cmd);
+    p = PUT(p, ",\"retcode\":");
+    p = put_number_or_null(p, r->retcode);
+    p = PUT(p, ",\"integrity\":");
+    p = put_text(p, integrity_texts[r->integrity]);
+    p = PUT(p, ",\"key\":");
+    p = put_text(p, key_texts[r->key]);
+    p = PUT(p, ",\"header\":");
+    p = put_header(p, r);
+    p = put_payload(p, r);
+    p = PUT(p, ",\"error\":");
+    p = put_string_or_null(p, r->error == TW_OK ? NULL : tw_error_name(r->error));
+    p = PUT(p, ",\"detail\":");
+    p = put_string_or_null(p, r->detail);
+    p = PUT(p, "}\n");
+    return (size_t)(p - out);
+}
+
+int record_append(struct record_buffer *b, const struct record *r)
+{
+    size_t need = record_size_max(r);
+    if (b->cap - b->len < need) {
+        size_t cap = (b->cap + need) * 2;
+        char *data = realloc(b->data, cap);
+        if (data == NULL)
+            return -1;
+        b->data = data;
+        b->cap = cap;
+    }
+    b->len += record_write(b->data + b->len, b->cap - b->len, r);
+    return 0;
+}

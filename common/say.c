@@ -1,0 +1,61 @@
+/* say.c - messages and exit codes; see common/say.h. */
+#include "common/say.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char *program = "tuyawire";
+
+/* see common/say.h */
+int why_set(struct why *why, const char *format, ...)
+{
+    if (why == NULL)
+        return -1;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(why->text, sizeof why->text, format, args);
+    va_end(args);
+    return -1;
+}
+
+void say_program(const char *name)
+{
+    program = name;
+}
+
+static void say(const char *format, va_list args)
+{
+    fflush(stdout); /* so that both streams of a terminal or a log file tell one story */
+    fprintf(stderr, "%s: ", program);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+}
+
+void say_warn(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    say(format, args);
+    va_end(args);
+}
+
+_Noreturn void say_die(enum exit_code code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    say(format, args);
+    va_end(args);
+    exit(code);
+}
+
+int say_usage(const char *option, const char *format, ...)
+{
+    struct why why;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(why.text, sizeof why.text, format, args);
+    va_end(args);
+    say_warn("%s: %s", option, why.text);
+    fprintf(stderr, "Try '%s --help'.\n", program);
+    return EXIT_CODE_USAGE;
+}
