@@ -1,0 +1,590 @@
+/* observer_open.c - version, key and session of a frame, by the decision procedure of spec section 8. Contract in
+ * tuyawire/observer.h. */
+#include "observer.h"
+#include <string.h>
+#include "internal.h"
+#include "tuyawire/dps.h"
+
+/* What old clients send as client nonce, always (spec section 4.1). */
+static const uint8_t historic_nonce[TW_SESSION_NONCE_LEN + 1] = "0123456789abcdef";
+
+/* ---- Direction (spec sections 1.4 and 8.3) ------------------------------------------------------------------------- */
+
+/* 0, 1, or the 1 of a little-endian device. */
+static bool is_retcode(const uint8_t *p)
+{
+    return (p[0] == 0 && p[1] == 0 && p[2] == 0 && p[3] <= 1) || (p[0] != 0 && p[1] == 0 && p[2] == 0 && p[3] == 0);
+}
+
+static bool begins_json_or_header(const uint8_t *p, size_t len)
+{
+    return (len >= 1 && p[0] == '{') || (len >= 3 && p[0] == '3' && p[1] == '.' && p[2] >= '1' && p[2] <= '9');
+}
+
+enum sender { SENDER_UNKNOWN, SENDER_CLIENT, SENDER_DEVICE };
+
+static enum sender sender_by_command(uint32_t command)
+{
+    switch (command) {
+    case TW_CMD_SESS_KEY_NEG_START:
+    case TW_CMD_SESS_KEY_NEG_FINISH:
+    case TW_CMD_REQ_DEVINFO: return SENDER_CLIENT;
+    case TW_CMD_SESS_KEY_NEG_RESP:
+    case TW_CMD_STATUS:
+    case TW_CMD_UDP_NEW:
+    case TW_CMD_BROADCAST_LPV34: return SENDER_DEVICE;
+    default: return SENDER_UNKNOWN;
+    }
+}
+
+/* A 55AA body betrays its return code by its size modulo the AES block, or by where its text begins. */
+static enum sender sender_by_body(struct tw_span body)
+{
+    if (body.len == 0)
+        return SENDER_CLIENT;
+    if (begins_json_or_header(body.data, body.len))
+        return SENDER_CLIENT;
+    if (body.len >= 4 && is_retcode(body.data)) {
+        if (body.len == 4 || begins_json_or_header(body.data + 4, body.len - 4))
+            return SENDER_DEVICE;
+        if (tw_is_error_text((struct tw_span){body.data + 4, body.len - 4}))
+            return SENDER_DEVICE;
+    }
+    switch (body.len % TW__BLOCK) {
+    case 4:
+    case 3: return SENDER_DEVICE;
+    case 0:
+    case 15: return SENDER_CLIENT;
+    default: return SENDER_UNKNOWN;
+    }
+}
+
+static enum sender sender_of(const struct tw_frame *f)
+{
+    enum sender s = sender_by_command(f->command);
+    if (s != SENDER_UNKNOWN || f->envelope == TW_ENVELOPE_6699)
+        return s;
+    struct tw_frame as_hmac = *f;
+    if (!tw_frame_crc_matches(f) && tw_frame_reframe(&as_hmac, TW_INTEGRITY_HMAC) == TW_OK)
+        return sender_by_body(as_hmac.body);
+    return sender_by_body(f->body);
+}
+
+/* Which way does this frame go? Also learns which side is the device. */
+static enum tw_direction find_direction(tw_observer *o, struct tw_observed *ev, const struct tw_frame *f,
+                                        enum tw_direction label)
+{
+    if (o->roles == TW_ROLES_KNOWN)
+        return ev->direction;
+    enum sender s = sender_of(f);
+    ev->direction_known = s != SENDER_UNKNOWN;
+    if (s == SENDER_UNKNOWN)
+        return ev->direction;
+    ev->direction = s == SENDER_CLIENT ? TW_TO_DEVICE : TW_FROM_DEVICE;
+    if (o->roles == TW_ROLES_UNKNOWN) {
+        o->swapped = ev->direction != label;
+        o->roles = TW_ROLES_KNOWN;
+    }
+    return ev->direction;
+}
+
+/* ---- Keys ---------------------------------------------------------------------------------------------------------- */
+
+static const uint8_t *local_key(const tw_observer *o, size_t index)
+{
+    return o->ring->keys[index].key;
+}
+
+static int open_with(tw_observer *o, struct tw_message *m, const struct tw_frame *f, enum tw_version v,
+                     enum tw_direction dir, const uint8_t *key)
+{
+    return tw_message_open(m, o->ring->crypto, f, v, dir, key, o->ring->plain, TW_FRAME_LENGTH_MAX, 0);
+}
+
+/* Padding fits by chance in one of 256 tries, so a new key also has to yield text. */
+static bool proves_key(const struct tw_frame *f, const struct tw_message *m)
+{
+    if (f->integrity != TW_INTEGRITY_CRC32)
+        return true;
+    if (m->version == TW_V31 && m->has_header)
+        return true; /* signed */
+    return m->payload.len == 0 || m->payload.data[0] == '{' || tw_is_error_text(m->payload);
+}
+
+static bool try_local(tw_observer *o, struct tw_message *m, const struct tw_frame *f, enum tw_version v,
+                      enum tw_direction dir, size_t index)
+{
+    if (open_with(o, m, f, v, dir, local_key(o, index)) != TW_OK || !m->encrypted || !proves_key(f, m))
+        return false;
+    o->local = index;
+    tw__keyring_fitted(o->ring, index);
+    return true;
+}
+
+/* Open with the local key of this connection; find it, if it is not known. The rc of the known key, TW_E_NO_KEY if
+ * none fits. */
+static int open_local(tw_observer *o, struct tw_message *m, const struct tw_frame *f, enum tw_version v,
+                      enum tw_direction dir)
+{
+    int rc = TW_E_NO_KEY;
+    if (o->local != TW_NO_INDEX) {
+        rc = open_with(o, m, f, v, dir, local_key(o, o->local));
+        if (rc == TW_OK)
+            return TW_OK;
+    }
+    if (o->local_trials == 0)
+        return rc;
+    if (o->hint_local != TW_NO_INDEX && try_local(o, m, f, v, dir, o->hint_local))
+        return TW_OK;
+    for (size_t i = 0; i < o->ring->n; i++)
+        if (o->ring->order[i] != o->local && try_local(o, m, f, v, dir, o->ring->order[i]))
+            return TW_OK;
+    o->local_trials--;
+    return rc;
+}
+
+static void fail(struct tw_observed *ev, int error, enum tw_why why, enum tw_checked checked)
+{
+    ev->error = error;
+    ev->why = why;
+    ev->checked = checked;
+}
+
+static void fail_damaged(struct tw_observed *ev)
+{
+    fail(ev, TW_E_INTEGRITY, TW_WHY_DAMAGED, TW_CHECK_BAD);
+}
+
+static void fail_without_key(const tw_observer *o, struct tw_observed *ev, enum tw_checked checked)
+{
+    fail(ev, TW_E_NO_KEY, o->ring->n == 0 ? TW_WHY_NO_KEYS : TW_WHY_NO_KEY_FITS, checked);
+}
+
+static void succeed(const tw_observer *o, struct tw_observed *ev, const struct tw_message *m, enum tw_key_kind kind)
+{
+    ev->error = TW_OK;
+    ev->why = TW_WHY_NOTHING;
+    ev->message = *m;
+    ev->checked = TW_CHECK_OK;
+    ev->key_kind = m->encrypted ? kind : TW_KEY_NONE;
+    ev->key_index = o->local;
+}
+
+static void learn_version(tw_observer *o, struct tw_observed *ev, enum tw_version v)
+{
+    o->version = v;
+    o->version_known = true;
+    ev->version_known = true;
+}
+
+/* ---- 3.1, 3.2, 3.3: frames with a CRC (spec sections 8.4 step 4 and 8.5) -------------------------------------------- */
+
+enum form { FORM_EMPTY, FORM_SIGNED, FORM_HEADER, FORM_CLEAR, FORM_BLOCKS, FORM_OTHER };
+
+static bool is_printable(struct tw_span s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (s.data[i] < 0x20 || s.data[i] > 0x7e)
+            return false;
+    return true;
+}
+
+static bool is_hex(const uint8_t *p, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (!((p[i] >= '0' && p[i] <= '9') || (p[i] >= 'a' && p[i] <= 'f') || (p[i] >= 'A' && p[i] <= 'F')))
+            return false;
+    return true;
+}
+
+static bool has_signature(struct tw_span s)
+{
+    return s.len >= 3 + TW_SIGNATURE_LEN && memcmp(s.data, "3.1", 3) == 0 && is_hex(s.data + 3, TW_SIGNATURE_LEN);
+}
+
+static bool has_clear_header(struct tw_span s)
+{
+    return s.len >= TW_HEADER_LEN && s.data[0] == '3' && s.data[1] == '.' && s.data[2] >= '0' && s.data[2] <= '9' &&
+           (s.len - TW_HEADER_LEN) % TW__BLOCK == 0;
+}
+
+/* Ciphertext begins with { in one of 256 messages; then the rest decides. */
+static bool is_clear_text(struct tw_span s)
+{
+    if (s.data[0] == '{')
+        return s.len % TW__BLOCK != 0 || tw_json_check(s) == TW_OK;
+    return is_printable(s);
+}
+
+static enum form form_of(struct tw_span s)
+{
+    if (s.len == 0)
+        return FORM_EMPTY;
+    if (has_signature(s))
+        return FORM_SIGNED;
+    if (has_clear_header(s))
+        return FORM_HEADER;
+    if (is_clear_text(s))
+        return FORM_CLEAR;
+    return s.len % TW__BLOCK == 0 ? FORM_BLOCKS : FORM_OTHER;
+}
+
+/* The body behind a return code. Devices have one, but for a test double (tuyapi's stub) that leaves it out. */
+static struct tw_span behind_retcode(struct tw_span body, enum tw_direction dir)
+{
+    if (dir == TW_TO_DEVICE || body.len < TW_RETCODE_LEN || begins_json_or_header(body.data, body.len))
+        return body;
+    if (body.len % TW__BLOCK == 0 && !is_retcode(body.data))
+        return body;
+    return (struct tw_span){body.data + TW_RETCODE_LEN, body.len - TW_RETCODE_LEN};
+}
+
+static bool is_clear_version(int v)
+{
+    return v == TW_V31 || v == TW_V32;
+}
+
+/* The version of the device that a clear body names, once per connection. */
+static void look_up_device(tw_observer *o, struct tw_span clear)
+{
+    struct tw_body body;
+    if (o->id_looked_up || o->ring->n == 0 || tw_body_parse(&body, clear) != TW_OK)
+        return;
+    o->id_looked_up = true;
+    size_t i = tw_keyring_find(o->ring, body.dev_id.len > 0 ? body.dev_id : body.gw_id);
+    if (i == TW_NO_INDEX)
+        return;
+    o->hint_local = i;
+    if (o->ring->keys[i].version >= 0)
+        o->hint_version = o->ring->keys[i].version;
+}
+
+/* Clear JSON is 3.1 or 3.2, which look alike until a control comes; an error text may also come from 3.3. */
+static enum tw_version version_of_clear(tw_observer *o, struct tw_span s)
+{
+    look_up_device(o, s);
+    if (o->version_known && (is_clear_version(o->version) || s.data[0] != '{'))
+        return o->version;
+    if (is_clear_version(o->hint_version) || (s.data[0] != '{' && o->hint_version == TW_V33))
+        return (enum tw_version)o->hint_version;
+    return s.data[0] == '{' ? TW_V31 : TW_V33;
+}
+
+struct version_guess {
+    enum tw_version version;
+    bool stands;  /* more than the default */
+    bool certain; /* the bytes prove it, for the whole connection */
+};
+
+/* What the form of one body says about the version. */
+static struct version_guess crc_version(tw_observer *o, enum form form, struct tw_span s)
+{
+    bool hint_fits = o->hint_version >= TW_V31 && o->hint_version <= TW_V33;
+    enum tw_version v = o->version_known && o->version <= TW_V33 ? o->version
+                        : hint_fits                              ? (enum tw_version)o->hint_version
+                                                                 : TW_V33;
+    switch (form) {
+    case FORM_SIGNED: return (struct version_guess){TW_V31, true, true};
+    case FORM_HEADER:
+        /* One client writes 3.3 in the headers of 3.2 (tuyapi): what is known of the device goes first. */
+        return (struct version_guess){s.data[2] == '2' || v == TW_V32 ? TW_V32 : TW_V33, true, true};
+    case FORM_BLOCKS:
+        return (struct version_guess){v == TW_V32 ? TW_V32 : TW_V33, true, !is_clear_version(o->hint_version)};
+    case FORM_CLEAR: return (struct version_guess){version_of_clear(o, s), true, false};
+    default: return (struct version_guess){v, o->version_known || hint_fits, false};
+    }
+}
+
+static void open_crc(tw_observer *o, struct tw_observed *ev, const struct tw_frame *f, enum tw_direction dir)
+{
+    struct tw_span content = behind_retcode(f->body, dir);
+    enum form form = form_of(content);
+    struct version_guess guess = crc_version(o, form, content);
+    bool encrypted = form == FORM_SIGNED || form == FORM_HEADER || form == FORM_BLOCKS;
+    const uint8_t *key = o->local != TW_NO_INDEX ? local_key(o, o->local) : NULL;
+    struct tw_message m;
+    int rc = encrypted ? open_local(o, &m, f, guess.version, dir) : open_with(o, &m, f, guess.version, dir, key);
+    ev->message.version = guess.version;
+    ev->version_known = guess.stands;
+    if (guess.certain && rc != TW_E_INTEGRITY)
+        learn_version(o, ev, guess.version);
+    if (rc == TW_OK)
+        succeed(o, ev, &m, TW_KEY_LOCAL);
+    else if (rc == TW_E_NO_KEY)
+        fail_without_key(o, ev, TW_CHECK_OK);
+    else if (rc == TW_E_INTEGRITY)
+        fail_damaged(ev);
+    else
+        fail(ev, rc, TW_WHY_MALFORMED, TW_CHECK_OK);
+}
+
+/* ---- 3.4, 3.5: frames under a session (spec section 8.6) -------------------------------------------------------------- */
+
+static void remember(uint8_t list[][TW_SESSION_NONCE_LEN], size_t *n, const uint8_t *nonce)
+{
+    if (*n > 0 && memcmp(list[0], nonce, TW_SESSION_NONCE_LEN) == 0)
+        return;
+    size_t keep = *n < TW__N_REMEMBERED ? *n : TW__N_REMEMBERED - 1;
+    memmove(list[1], list[0], keep * TW_SESSION_NONCE_LEN);
+    memcpy(list[0], nonce, TW_SESSION_NONCE_LEN);
+    *n = keep + 1;
+}
+
+/* A new session is tried first; older ones stay until they are pushed out, since frames under them may still come. */
+static const struct tw_session_secret *add_session(tw_observer *o, const struct tw_session_secret *secret)
+{
+    size_t keep = o->n_sessions < TW__N_REMEMBERED ? o->n_sessions : TW__N_REMEMBERED - 1;
+    memmove(o->sessions + 1, o->sessions, keep * sizeof *o->sessions);
+    o->sessions[0] = (struct tw__session){.secret = *secret};
+    o->n_sessions = keep + 1;
+    for (int i = 0; i < 2; i++) /* the session that opened the last frame has moved */
+        if (o->streams[i].preferred + 1 < o->n_sessions)
+            o->streams[i].preferred++;
+    return &o->sessions[0].secret;
+}
+
+static bool knows_session(const tw_observer *o, const uint8_t key[TW_KEY_LEN])
+{
+    for (size_t i = 0; i < o->n_sessions; i++)
+        if (tw__equal(o->sessions[i].secret.key, key, TW_KEY_LEN))
+            return true;
+    return false;
+}
+
+static bool proves(tw_observer *o, const uint8_t *proof, const uint8_t *nonce)
+{
+    uint8_t expected[TW_HMAC_LEN];
+    return tw_session_proof(expected, o->ring->crypto, local_key(o, o->local), nonce) == TW_OK &&
+           tw__equal(expected, proof, TW_HMAC_LEN);
+}
+
+/* The client nonce that RESP proves: one that was seen, the constant of old clients, or one out of a key log. */
+static const uint8_t *proven_client_nonce(tw_observer *o, const uint8_t *proof)
+{
+    for (size_t i = 0; i < o->n_client_nonces; i++)
+        if (proves(o, proof, o->client_nonces[i]))
+            return o->client_nonces[i];
+    if (proves(o, proof, historic_nonce))
+        return historic_nonce;
+    if (o->session_trials == 0)
+        return NULL;
+    o->session_trials--;
+    for (size_t i = 0; i < o->ring->n_sessions; i++)
+        if (proves(o, proof, o->ring->sessions[i].client_nonce))
+            return o->ring->sessions[i].client_nonce;
+    return NULL;
+}
+
+static void learn_from_resp(tw_observer *o, struct tw_observed *ev, enum tw_version v, struct tw_span payload)
+{
+    if (payload.len < TW_SESSION_RESP_LEN)
+        return;
+    const uint8_t *client_nonce = proven_client_nonce(o, payload.data + TW_SESSION_NONCE_LEN);
+    o->half_handshake = client_nonce == NULL;
+    remember(o->device_nonces, &o->n_device_nonces, payload.data);
+    if (client_nonce == NULL)
+        return;
+    struct tw_session_secret secret = {.version = v};
+    memcpy(secret.client_nonce, client_nonce, TW_SESSION_NONCE_LEN);
+    if (tw_session_derive(secret.key, o->ring->crypto, v, local_key(o, o->local), client_nonce, payload.data) ==
+            TW_OK &&
+        !knows_session(o, secret.key))
+        ev->session = add_session(o, &secret);
+    tw__wipe(&secret, sizeof secret);
+}
+
+static void learn_from_finish(tw_observer *o, struct tw_span payload)
+{
+    if (payload.len < TW_SESSION_FINISH_LEN || o->n_sessions == 0 || o->n_device_nonces == 0)
+        return;
+    if (proves(o, payload.data, o->device_nonces[0]))
+        o->sessions[0].confirmed = true;
+}
+
+static void open_handshake(tw_observer *o, struct tw_observed *ev, const struct tw_frame *f, enum tw_version v,
+                           enum tw_direction dir)
+{
+    struct tw_message m;
+    int rc = open_local(o, &m, f, v, dir);
+    o->handshake_seen = true;
+    if (rc == TW_OK) {
+        succeed(o, ev, &m, TW_KEY_LOCAL);
+        if (m.command == TW_CMD_SESS_KEY_NEG_START && m.payload.len >= TW_SESSION_NONCE_LEN)
+            remember(o->client_nonces, &o->n_client_nonces, m.payload.data);
+        if (m.command == TW_CMD_SESS_KEY_NEG_RESP)
+            learn_from_resp(o, ev, v, m.payload);
+        if (m.command == TW_CMD_SESS_KEY_NEG_FINISH)
+            learn_from_finish(o, m.payload);
+    } else if (rc == TW_E_NO_KEY) {
+        fail_without_key(o, ev, TW_CHECK_UNCHECKED);
+    } else if (rc == TW_E_INTEGRITY) {
+        fail_damaged(ev);
+    } else {
+        fail(ev, rc, TW_WHY_MALFORMED, TW_CHECK_OK);
+    }
+}
+
+/* Session keys of this connection: the one that fitted last in this direction, then from the newest. */
+static int open_session(tw_observer *o, struct tw_message *m, const struct tw_frame *f, enum tw_version v,
+                        enum tw_direction dir)
+{
+    struct tw__stream *s = &o->streams[o->active];
+    if (o->n_sessions == 0)
+        return TW_E_NO_SESSION;
+    if (s->preferred >= o->n_sessions)
+        s->preferred = 0;
+    int rc = open_with(o, m, f, v, dir, o->sessions[s->preferred].secret.key);
+    for (size_t i = 0; rc == TW_E_INTEGRITY && i < o->n_sessions; i++) {
+        if (i == s->preferred)
+            continue;
+        rc = open_with(o, m, f, v, dir, o->sessions[i].secret.key);
+        if (rc != TW_E_INTEGRITY)
+            s->preferred = i;
+    }
+    return rc;
+}
+
+/* Session keys of a log, for a connection whose handshake could not be read. */
+static int open_logged(tw_observer *o, struct tw_message *m, const struct tw_frame *f, enum tw_version v,
+                       enum tw_direction dir)
+{
+    if (o->session_trials == 0 || o->ring->n_sessions == 0)
+        return TW_E_NO_SESSION;
+    for (size_t i = o->ring->n_sessions; i-- > 0;) { /* a log grows at its end */
+        const struct tw_session_secret *secret = &o->ring->sessions[i];
+        if (secret->version != v)
+            continue;
+        int rc = open_with(o, m, f, v, dir, secret->key);
+        if (rc == TW_E_INTEGRITY)
+            continue;
+        add_session(o, secret);
+        o->streams[o->active].preferred = 0;
+        return rc;
+    }
+    o->session_trials--;
+    return TW_E_NO_SESSION;
+}
+
+/* Why a frame under a session stayed closed. */
+static void fail_without_session(const tw_observer *o, struct tw_observed *ev)
+{
+    if (o->n_sessions > 0)
+        fail_damaged(ev);
+    else if (o->half_handshake)
+        fail(ev, TW_E_NO_SESSION, TW_WHY_HALF_HANDSHAKE, TW_CHECK_UNCHECKED);
+    else if (o->handshake_seen && o->local == TW_NO_INDEX)
+        fail(ev, TW_E_NO_KEY, o->ring->n == 0 ? TW_WHY_NO_KEYS : TW_WHY_NO_SESSION_FITS, TW_CHECK_UNCHECKED);
+    else
+        fail(ev, TW_E_NO_SESSION, TW_WHY_NO_HANDSHAKE, TW_CHECK_UNCHECKED);
+}
+
+static void open_negotiated(tw_observer *o, struct tw_observed *ev, const struct tw_frame *f, enum tw_version v,
+                            enum tw_direction dir)
+{
+    struct tw_message m;
+    ev->message.version = v;
+    learn_version(o, ev, v);
+    if (tw_command_is_handshake(f->command)) {
+        open_handshake(o, ev, f, v, dir);
+        return;
+    }
+    int rc = open_session(o, &m, f, v, dir);
+    if (rc == TW_E_NO_SESSION)
+        rc = open_logged(o, &m, f, v, dir);
+    if (rc == TW_OK) {
+        succeed(o, ev, &m, TW_KEY_SESSION);
+        return;
+    }
+    if (rc != TW_E_INTEGRITY && rc != TW_E_NO_SESSION) {
+        fail(ev, rc, TW_WHY_MALFORMED, TW_CHECK_OK);
+        return;
+    }
+    /* Vendor devices push under the local key while they have no session key, or one that begins with 00. */
+    if (open_local(o, &m, f, v, dir) == TW_OK) {
+        succeed(o, ev, &m, TW_KEY_LOCAL);
+        ev->why = TW_WHY_LOCAL_KEY;
+        return;
+    }
+    fail_without_session(o, ev);
+}
+
+/* ---- Any frame (spec section 8.4) ------------------------------------------------------------------------------------ */
+
+static bool fits_hmac(const struct tw_frame *f)
+{
+    size_t rest = f->body.len % TW__BLOCK;
+    return rest == 0 || rest == TW_RETCODE_LEN;
+}
+
+static void open_55aa(tw_observer *o, struct tw_observed *ev, const struct tw_frame *f, enum tw_direction dir)
+{
+    struct tw_frame as_hmac = *f;
+    bool may_be_hmac = tw_frame_reframe(&as_hmac, TW_INTEGRITY_HMAC) == TW_OK && fits_hmac(&as_hmac);
+    bool is_34 = o->version_known && o->version == TW_V34;
+    /* A connection that has shown its version is not asked again with every frame: the other check comes second. */
+    if (o->crc_seen && !is_34) {
+        open_crc(o, ev, f, dir);
+        if (ev->error != TW_E_INTEGRITY || tw_frame_crc_matches(f) || !may_be_hmac)
+            return;
+        fail_damaged(ev);
+        return;
+    }
+    if (is_34 && may_be_hmac) {
+        open_negotiated(o, ev, &as_hmac, TW_V34, dir);
+        if (ev->error == TW_OK || ev->checked == TW_CHECK_OK)
+            goto hmac;
+    }
+    if (tw_frame_crc_matches(f)) {
+        o->crc_seen = true;
+        o->version_known = false; /* another version on the same connection; 3.4 was a guess or is over */
+        open_crc(o, ev, f, dir);
+        return;
+    }
+    if (!may_be_hmac) {
+        fail_damaged(ev);
+        return;
+    }
+    if (!is_34)
+        open_negotiated(o, ev, &as_hmac, TW_V34, dir);
+hmac:
+    ev->frame = as_hmac;
+}
+
+/* A 6699 frame of unknown direction: its plaintext tells. */
+static void find_direction_inside(tw_observer *o, struct tw_observed *ev, const struct tw_frame *f)
+{
+    struct tw_span p = ev->message.payload;
+    if (ev->direction_known || ev->error != TW_OK || f->envelope != TW_ENVELOPE_6699)
+        return;
+    if (p.len == 0 || begins_json_or_header(p.data, p.len) || ev->message.has_header) {
+        ev->direction_known = true; /* opened as a frame to the device, and it is one */
+        return;
+    }
+    if (p.len < TW_RETCODE_LEN || !is_retcode(p.data))
+        return;
+    ev->direction_known = true;
+    ev->direction = TW_FROM_DEVICE;
+    const uint8_t *key = ev->key_kind == TW_KEY_SESSION ? o->sessions[o->streams[o->active].preferred].secret.key
+                                                        : local_key(o, o->local);
+    struct tw_message again;
+    if (open_with(o, &again, f, TW_V35, TW_FROM_DEVICE, key) == TW_OK)
+        ev->message = again;
+}
+
+/* see observer.h */
+void tw__observer_open(tw_observer *o, struct tw_observed *ev, const struct tw_frame *f, enum tw_direction label)
+{
+    enum tw_direction dir = find_direction(o, ev, f, label);
+    ev->has_frame = ev->has_header_fields = true;
+    ev->frame = *f;
+    ev->message.direction = dir;
+    ev->message.seq = f->seq;
+    ev->message.command = f->command;
+    if (f->envelope == TW_ENVELOPE_55AA) {
+        open_55aa(o, ev, f, dir);
+        return;
+    }
+    open_negotiated(o, ev, f, TW_V35, dir);
+    if (o->roles == TW_ROLES_MIXED)
+        find_direction_inside(o, ev, f);
+}
