@@ -57,17 +57,18 @@ struct tw_dp {
 };
 
 /** What a body says. All spans point into the payload; those that are absent are empty. Strings are raw: without
- * their quotes, escapes not undone (ids have none). */
+ * their quotes, escapes not undone (ids have none). A member of another type than the one named here is taken as
+ * absent; names are compared as they are written. */
 struct tw_body {
-    struct tw_span json;   /**< the object, from { to } */
-    struct tw_span dps;    /**< the data points as an object: top-level "dps", else "data"."dps" */
-    struct tw_span data;   /**< the value of "data" */
+    struct tw_span json; /**< the object, from { to } */
+    struct tw_span dps;  /**< the data points as an object: top-level "dps", else "data"."dps" */
+    struct tw_span data; /**< the value of "data" */
     struct tw_span dev_id, gw_id, uid, cid, type, req_type; /**< top level, else inside "data" */
-    struct tw_span dp_ids; /**< "dpId", an array */
-    bool cid_in_data;      /**< gateways answer for themselves when a query has its cid there */
-    int64_t protocol;      /**< 4 or 5; -1: absent */
-    int64_t t;             /**< seconds, read from a number or a string; -1: absent */
-    int64_t counter;       /**< "s" of a 3.1 push; -1: absent */
+    struct tw_span dp_ids;                                  /**< "dpId", an array */
+    bool cid_in_data; /**< gateways answer for themselves when a query has its cid there */
+    int64_t protocol; /**< 4 or 5; -1: absent */
+    int64_t t;        /**< seconds, read from a whole number or a string of one; top level, else data; -1: absent */
+    int64_t counter;  /**< "s" of a 3.1 push; -1: absent */
 };
 
 /** Read a payload. Trailing NUL bytes are dropped, duplicate members: the last one wins.
@@ -76,13 +77,14 @@ struct tw_body {
 int tw_body_parse(struct tw_body *out, struct tw_span payload);
 
 /** Step through an object of data points. Start with *pos = 0.
- * @return 1: *out is filled; 0: no more. Members whose name is not a decimal number are passed over */
+ * @return 1: *out is filled; 0: no more, or not an object. Members whose name is not a decimal number of 32 bits
+ *         without leading zeros are passed over */
 int tw_dps_next(struct tw_dp *out, size_t *pos, struct tw_span dps);
 
 /** The data point with this id. @return TW_OK, or TW_E_ARGUMENT if it is not there. The last one wins. */
 int tw_dps_find(struct tw_dp *out, struct tw_span dps, uint32_t id);
 
-/** Step through any object of a parsed body: name and value. @return 1 or 0 as above. */
+/** Step through any object of a parsed body: name (without quotes) and value. @return 1 or 0 as above. */
 int tw_json_next_member(struct tw_span *name, struct tw_value *value, size_t *pos, struct tw_span object);
 
 /** Step through any array of a parsed body (dpId, online, ..). @return 1 or 0 as above. */
@@ -91,50 +93,61 @@ int tw_json_next_element(struct tw_value *value, size_t *pos, struct tw_span arr
 /** Is this exactly one JSON value in valid UTF-8 and within the depth limit? TW_OK or TW_E_JSON. */
 int tw_json_check(struct tw_span text);
 
-/** Undo the escapes of a JSON string (with or without its quotes) into out, as UTF-8; no NUL is added.
- * @return TW_OK and *len set; TW_E_CAPACITY (cap of text.len always suffices); TW_E_JSON (a lone surrogate) */
+/** Undo the escapes of a JSON string (with or without its quotes) into out, as UTF-8; no NUL is added, but an escaped
+ * one (\u0000) is a byte like any other.
+ * @return TW_OK and *len set; TW_E_CAPACITY (cap of text.len always suffices); TW_E_JSON (a lone surrogate, or no
+ *         inside of a JSON string) */
 int tw_json_string(char *out, size_t cap, size_t *len, struct tw_span text);
 
 /** The error texts that devices send in place of JSON (spec section 5.8). */
-#define TW_TEXT_JSON_OBJ "json obj data unvalid"
+#define TW_TEXT_JSON_OBJ    "json obj data unvalid"
 #define TW_TEXT_DATA_FORMAT "data format error"
-#define TW_TEXT_PARSE_DATA "parse data error"
-#define TW_TEXT_DEVID "devid not found"
-#define TW_TEXT_GW_ID "gw id invalid"
+#define TW_TEXT_PARSE_DATA  "parse data error"
+#define TW_TEXT_DEVID       "devid not found"
+#define TW_TEXT_GW_ID       "gw id invalid"
 
 /** Is the payload one of the known error texts? */
 bool tw_is_error_text(struct tw_span payload);
 
 /** Append-only text in a buffer of the caller. Too little room is remembered, not written past. */
 struct tw_text {
-    char *data;   /**< cap bytes; not terminated by NUL */
+    char *data; /**< cap bytes; not terminated by NUL */
     size_t cap, len;
     bool overflow; /**< something did not fit; what is there is cut and must not be used */
 };
-void tw_text_put(struct tw_text *t, const char *s);                /**< a NUL-terminated text */
-void tw_text_put_span(struct tw_text *t, struct tw_span s);        /**< bytes as they are */
-void tw_text_put_int(struct tw_text *t, int64_t n);                /**< decimal */
-void tw_text_put_string(struct tw_text *t, struct tw_span utf8);   /**< a JSON string: quotes, escapes */
+void tw_text_put(struct tw_text *t, const char *s);              /**< a NUL-terminated text */
+void tw_text_put_span(struct tw_text *t, struct tw_span s);      /**< bytes as they are */
+void tw_text_put_int(struct tw_text *t, int64_t n);              /**< decimal */
+void tw_text_put_string(struct tw_text *t, struct tw_span utf8); /**< a JSON string: quotes, escapes where needed */
 
 /** Who a body is for. Zero it; set what you have. */
 struct tw_body_ids {
-    struct tw_span id;  /**< device id (gateway id when cid is set); empty: left out */
+    struct tw_span id;  /**< device id (of the gateway when cid is set, and then not written); empty: left out */
     struct tw_span uid; /**< user id; empty: id takes its place */
     struct tw_span cid; /**< sub-device; empty: none */
     int64_t t;          /**< Unix seconds */
 };
 
-/* Writers of canonical bodies. dps is an object of data points, {"1":true}. The form follows version and command as
- * spec sections 5.2 to 5.5 and vectors show. They return TW_OK or TW_E_CAPACITY (t->overflow). */
+/* Writers of canonical bodies, without blanks (some devices do not answer to blanks). dps is an object of data points,
+ * {"1":true}. The form follows version and command as spec sections 5.2 to 5.7 and the vectors show. They append to
+ * t and return TW_OK, TW_E_CAPACITY (t->overflow), or TW_E_ARGUMENT for a version that does not exist. */
+
+/** Set data points, or ask a device22 for those that are null. CONTROL_NEW up to 3.3 has a short form without ids: it
+ * is written when ids->id is empty; device22 wants the long one. */
 int tw_body_control(struct tw_text *t, enum tw_version v, uint32_t command, const struct tw_body_ids *ids,
                     struct tw_span dps);
+/** Ask for all data points. From 3.4 on both commands take the new form, {}. */
 int tw_body_query(struct tw_text *t, enum tw_version v, uint32_t command, const struct tw_body_ids *ids);
 int tw_body_refresh(struct tw_text *t, const uint32_t *dp_ids, size_t n);
-int tw_body_heartbeat(struct tw_text *t, const struct tw_body_ids *ids); /* {"gwId":..,"devId":..}; empty is fine too */
-/** @param counter  3.1: the push counter "s"; other versions ignore it */
+/** {"gwId":..,"devId":..}; an empty payload is a heart beat too. */
+int tw_body_heartbeat(struct tw_text *t, const struct tw_body_ids *ids);
+/** Push data points.
+ * @param counter  3.1: the push counter "s"; the others count in their header and ignore it */
 int tw_body_status(struct tw_text *t, enum tw_version v, const struct tw_body_ids *ids, struct tw_span dps,
                    uint32_t counter);
+/** Answer a query, in any version. */
 int tw_body_reply(struct tw_text *t, const struct tw_body_ids *ids, struct tw_span dps);
+/** Ask a gateway which sub-devices it has, and its report. */
 int tw_body_subdev_query(struct tw_text *t);
 /** @param online  n_online cids, @param offline  n_offline cids */
 int tw_body_subdev_report(struct tw_text *t, const struct tw_span *online, size_t n_online,
