@@ -5,24 +5,31 @@
 #include "internal.h"
 
 enum { PREFIX_LEN = 4, SUFFIX_LEN = 4, CRC_LEN = 4, RETCODE_LEN = 4, HEADER_55AA = 16, HEADER_6699 = 18 }; /* bytes */
+enum { FIELDS_LEN = 12 }; /* the last bytes of either header: seq, command, length */
 
 /* What differs between the kinds of frames is data, so the parser below is one path. */
 static const struct layout {
     uint32_t prefix, suffix;
-    size_t reserved_len, header_len, nonce_len, check_len;
-    size_t counted_suffix;  /* bytes of suffix that the length field includes */
-    size_t min_from_device; /* bytes that the length of a device's frame has beyond the minimum: a clear return code */
+    size_t header_len, nonce_len, check_len;
+    size_t counted_suffix; /* bytes of suffix that the length field includes */
+    size_t
+        min_from_device; /* bytes that the length of a device's frame has beyond the minimum: a clear return code */
+    enum tw_envelope envelope;
 } layouts[] = {
-    [TW_INTEGRITY_CRC32] = {0x000055AA, 0x0000AA55, 0, HEADER_55AA, 0, CRC_LEN, SUFFIX_LEN, RETCODE_LEN},
-    [TW_INTEGRITY_HMAC] = {0x000055AA, 0x0000AA55, 0, HEADER_55AA, 0, TW_HMAC_LEN, SUFFIX_LEN, RETCODE_LEN},
-    [TW_INTEGRITY_GCM] = {0x00006699, 0x00009966, 2, HEADER_6699, TW_NONCE_LEN, TW_TAG_LEN, 0, 0},
+    [TW_INTEGRITY_CRC32] = {0x000055AA, 0x0000AA55, HEADER_55AA, 0, CRC_LEN, SUFFIX_LEN, RETCODE_LEN,
+                            TW_ENVELOPE_55AA},
+    [TW_INTEGRITY_HMAC] = {0x000055AA, 0x0000AA55, HEADER_55AA, 0, TW_HMAC_LEN, SUFFIX_LEN, RETCODE_LEN,
+                           TW_ENVELOPE_55AA},
+    [TW_INTEGRITY_GCM] = {0x00006699, 0x00009966, HEADER_6699, TW_NONCE_LEN, TW_TAG_LEN, 0, 0, TW_ENVELOPE_6699},
 };
 
-/* Do the first n (at most 4) bytes fit either prefix? */
-static bool begins_prefix(const uint8_t *p, size_t n)
+/* Do the first bytes, as far as there are any, fit either prefix? */
+static bool begins_prefix(const uint8_t *p, size_t len)
 {
     static const uint8_t prefixes[2][PREFIX_LEN] = {{0x00, 0x00, 0x55, 0xAA}, {0x00, 0x00, 0x66, 0x99}};
-    return memcmp(p, prefixes[0], n) == 0 || memcmp(p, prefixes[1], n) == 0;
+    if (len >= PREFIX_LEN)
+        return memcmp(p, prefixes[0], PREFIX_LEN) == 0 || memcmp(p, prefixes[1], PREFIX_LEN) == 0;
+    return memcmp(p, prefixes[0], len) == 0 || memcmp(p, prefixes[1], len) == 0;
 }
 
 /* Bytes from the front of buf, at least one, up to the next place where a prefix stands or is cut off by the end. */
@@ -34,16 +41,17 @@ static size_t skip_to_prefix(const uint8_t *buf, size_t len)
         if (zero == NULL)
             return len;
         i = (size_t)(zero - buf);
-        if (begins_prefix(zero, len - i < PREFIX_LEN ? len - i : PREFIX_LEN))
+        if (begins_prefix(zero, len - i))
             return i;
         i++;
     }
     return len;
 }
 
-static enum tw_integrity kind_of(uint32_t prefix, const struct tw_frame_rules *rules)
+/* The kind that the prefix tells; from a prefix that is cut off, either will do to ask for more. */
+static enum tw_integrity kind_of(const uint8_t *buf, size_t len, const struct tw_frame_rules *rules)
 {
-    if (prefix == layouts[TW_INTEGRITY_GCM].prefix)
+    if (len >= PREFIX_LEN && load_be32(buf) == layouts[TW_INTEGRITY_GCM].prefix)
         return TW_INTEGRITY_GCM;
     return rules->integrity == TW_INTEGRITY_HMAC ? TW_INTEGRITY_HMAC : TW_INTEGRITY_CRC32;
 }
@@ -66,43 +74,46 @@ int tw_frame_parse(struct tw_frame *out, size_t *consumed, const uint8_t *buf, s
     *consumed = 0;
     if (len == 0)
         return TW_NEED_MORE;
-    if (!begins_prefix(buf, len < PREFIX_LEN ? len : PREFIX_LEN)) {
+    if (!begins_prefix(buf, len)) {
         *consumed = skip_to_prefix(buf, len);
         return TW_E_PREFIX;
     }
 
+    enum tw_integrity integrity = kind_of(buf, len, rules);
+    const struct layout *lay = &layouts[integrity];
     struct cursor c = {buf, len, false};
-    struct tw_frame f = {0};
-    f.integrity = kind_of(cursor_be32(&c), rules);
-    const struct layout *lay = &layouts[f.integrity];
-    f.envelope = f.integrity == TW_INTEGRITY_GCM ? TW_ENVELOPE_6699 : TW_ENVELOPE_55AA;
-    struct tw_span reserved = cursor_take(&c, lay->reserved_len);
-    f.seq = cursor_be32(&c);
-    f.command = cursor_be32(&c);
-    size_t length = cursor_be32(&c);
+    struct tw_span header = cursor_take(&c, lay->header_len);
     if (c.ran_out)
         return TW_NEED_MORE;
-    if (reserved.len > 0)
-        memcpy(f.reserved, reserved.data, sizeof f.reserved);
+    const uint8_t *fields = header.data + lay->header_len - FIELDS_LEN;
+    size_t length = load_be32(fields + 8);
 
     /* Refuse before believing: an absurd length would hold the stream at TW_NEED_MORE for ever. */
     if (length < min_length(lay, rules) || length > limit) {
         *consumed = PREFIX_LEN;
         return length > limit ? TW_E_TOO_LARGE : TW_E_LENGTH;
     }
-    f.nonce = cursor_take(&c, lay->nonce_len);
-    f.body = cursor_take(&c, length - lay->nonce_len - lay->check_len - lay->counted_suffix);
-    f.check = cursor_take(&c, lay->check_len);
-    uint32_t suffix = cursor_be32(&c);
+    struct tw_span rest = cursor_take(&c, length + SUFFIX_LEN - lay->counted_suffix);
     if (c.ran_out)
         return TW_NEED_MORE;
-    if (suffix != lay->suffix) {
+    const uint8_t *suffix = rest.data + rest.len - SUFFIX_LEN, *check = suffix - lay->check_len;
+    if (load_be32(suffix) != lay->suffix) {
         *consumed = PREFIX_LEN;
         return TW_E_SUFFIX;
     }
-    *consumed = len - c.left;
-    f.raw = (struct tw_span){buf, *consumed};
-    *out = f;
+    const uint8_t *body = rest.data + lay->nonce_len;
+    *consumed = header.len + rest.len;
+    *out = (struct tw_frame){
+        .envelope = lay->envelope,
+        .integrity = integrity,
+        .reserved = {integrity == TW_INTEGRITY_GCM ? buf[4] : 0, integrity == TW_INTEGRITY_GCM ? buf[5] : 0},
+        .seq = load_be32(fields),
+        .command = load_be32(fields + 4),
+        .raw = {buf, *consumed},
+        .nonce = {rest.data, lay->nonce_len},
+        .body = {body, (size_t)(check - body)},
+        .check = {check, lay->check_len},
+    };
     return TW_OK;
 }
 
@@ -148,26 +159,23 @@ int tw_frame_write(struct tw_frame *out_f, uint8_t *out, size_t cap, enum tw_int
     if (cap < size)
         return TW_E_CAPACITY;
 
-    uint8_t *p = out;
-    store_be32(p, lay->prefix);
-    p += PREFIX_LEN;
-    memset(p, 0, lay->reserved_len);
-    p += lay->reserved_len;
-    store_be32(p, seq);
-    store_be32(p + 4, command);
-    store_be32(p + 8, (uint32_t)(fixed + body_len));
-    p += 12;
+    uint8_t *fields = out + lay->header_len - FIELDS_LEN, *body = out + lay->header_len + lay->nonce_len;
+    store_be32(out + PREFIX_LEN, 0); /* the reserved bytes of 6699; seq of 55AA is written over it */
+    store_be32(out, lay->prefix);
+    store_be32(fields, seq);
+    store_be32(fields + 4, command);
+    store_be32(fields + 8, (uint32_t)(fixed + body_len));
     store_be32(out + size - SUFFIX_LEN, lay->suffix);
 
     *out_f = (struct tw_frame){
-        .envelope = integrity == TW_INTEGRITY_GCM ? TW_ENVELOPE_6699 : TW_ENVELOPE_55AA,
+        .envelope = lay->envelope,
         .integrity = integrity,
         .seq = seq,
         .command = command,
         .raw = {out, size},
-        .nonce = {p, lay->nonce_len},
-        .body = {p + lay->nonce_len, body_len},
-        .check = {p + lay->nonce_len + body_len, lay->check_len},
+        .nonce = {out + lay->header_len, lay->nonce_len},
+        .body = {body, body_len},
+        .check = {body + body_len, lay->check_len},
     };
     return TW_OK;
 }

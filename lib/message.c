@@ -95,15 +95,13 @@ static int take_header(struct tw_message *m, struct tw_span *s)
     if (!begins_version(*s) || tw_command_is_handshake(m->command)) /* nonces may look like anything */
         return TW_OK;
     struct cursor c = cursor_on(*s);
-    struct tw_header h = {0};
     struct tw_span version = cursor_take(&c, VERSION_LEN);
-    h.check = cursor_be32(&c);
-    h.counter = cursor_be32(&c);
-    h.source = cursor_be32(&c);
+    m->header.check = cursor_be32(&c);
+    m->header.counter = cursor_be32(&c);
+    m->header.source = cursor_be32(&c);
     if (c.ran_out)
         return TW_E_PAYLOAD;
-    memcpy(h.version, version.data, VERSION_LEN);
-    m->header = h;
+    memcpy(m->header.version, version.data, VERSION_LEN);
     m->has_header = true;
     *s = after(*s, TW_HEADER_LEN);
     return TW_OK;
@@ -236,8 +234,7 @@ static int open_signed(struct tw_message *m, struct tw_span *s, tw_crypto *c, co
     int rc = sign(expected, c, b64, key);
     if (rc != TW_OK)
         return rc;
-    if (!(flags & TW_OPEN_NO_SIGNATURE) &&
-        !tw__equal((const uint8_t *)expected, signature.data, TW_SIGNATURE_LEN))
+    if (!(flags & TW_OPEN_NO_SIGNATURE) && !tw__equal((const uint8_t *)expected, signature.data, TW_SIGNATURE_LEN))
         return TW_E_INTEGRITY;
 
     struct tw_span cipher = {buf, 0};
@@ -334,23 +331,37 @@ static int open_gcm(struct tw_message *m, tw_crypto *c, const struct tw_frame *f
     return rc;
 }
 
+/* Field by field: compilers clear a struct of this size with an instruction that takes longer than the rest. */
+static void begin(struct tw_message *m, const struct tw_frame *f, enum tw_version v, enum tw_direction dir)
+{
+    m->version = v;
+    m->direction = dir;
+    m->seq = f->seq;
+    m->command = f->command;
+    m->has_retcode = m->has_header = m->encrypted = false;
+    m->retcode = 0;
+    m->header = (struct tw_header){0};
+    m->payload = (struct tw_span){0};
+}
+
 /* see tuyawire/message.h */
 int tw_message_open(struct tw_message *out, tw_crypto *c, const struct tw_frame *f, enum tw_version v,
                     enum tw_direction dir, const uint8_t *key, uint8_t *buf, size_t cap, unsigned flags)
 {
     if (tw_version_traits(v) == NULL)
         return TW_E_ARGUMENT;
-    struct tw_message m = {.version = v, .direction = dir, .seq = f->seq, .command = f->command};
+    begin(out, f, v, dir);
     int rc = TW_E_ARGUMENT;
     switch (f->integrity) {
-    case TW_INTEGRITY_CRC32: rc = open_crc(&m, c, f, key, buf, cap, flags); break;
-    case TW_INTEGRITY_HMAC: rc = open_hmac(&m, c, f, key, buf, cap, flags); break;
-    case TW_INTEGRITY_GCM: rc = open_gcm(&m, c, f, key, buf, cap, flags); break;
+    case TW_INTEGRITY_CRC32: rc = open_crc(out, c, f, key, buf, cap, flags); break;
+    case TW_INTEGRITY_HMAC: rc = open_hmac(out, c, f, key, buf, cap, flags); break;
+    case TW_INTEGRITY_GCM: rc = open_gcm(out, c, f, key, buf, cap, flags); break;
     }
     if (rc == TW_OK)
-        *out = m;
-    else if (m.encrypted) /* it decrypted, but was not what it had to be */
+        return TW_OK;
+    if (out->encrypted) /* it decrypted, but was not what it had to be */
         tw__wipe(buf, f->body.len < cap ? f->body.len : cap);
+    *out = (struct tw_message){0};
     return rc;
 }
 
@@ -458,7 +469,9 @@ int tw_message_seal(uint8_t *out, size_t cap, size_t *len, tw_crypto *c, const s
     if (t == NULL)
         return TW_E_ARGUMENT;
     bool gcm = t->integrity == TW_INTEGRITY_GCM;
-    enum tw_encoding e = m->has_header ? t->with_header : is_bare(m, t) && !gcm ? TW_ENCODING_PLAIN : t->without_header;
+    enum tw_encoding e = m->has_header           ? t->with_header
+                         : is_bare(m, t) && !gcm ? TW_ENCODING_PLAIN
+                                                 : t->without_header;
     if (key == NULL && (e != TW_ENCODING_PLAIN || t->integrity != TW_INTEGRITY_CRC32))
         return TW_E_NO_KEY;
     if (gcm && nonce == NULL)
@@ -468,8 +481,8 @@ int tw_message_seal(uint8_t *out, size_t cap, size_t *len, tw_crypto *c, const s
 
     struct tw_frame f;
     size_t retcode_len = m->has_retcode ? TW_RETCODE_LEN : 0;
-    int rc = tw_frame_write(&f, out, cap, t->integrity, m->seq, m->command,
-                            retcode_len + encoded_len(e, m->payload.len));
+    int rc =
+        tw_frame_write(&f, out, cap, t->integrity, m->seq, m->command, retcode_len + encoded_len(e, m->payload.len));
     if (rc != TW_OK)
         return rc;
     uint8_t *body = out + (f.body.data - out), *check = out + (f.check.data - out);

@@ -28,9 +28,9 @@ int tw_session_derive(uint8_t key[TW_KEY_LEN], tw_crypto *c, enum tw_version v, 
     uint8_t x[TW_KEY_LEN], derived[TW_KEY_LEN], unused_tag[TW_TAG_LEN];
     for (size_t i = 0; i < TW_KEY_LEN; i++)
         x[i] = client_nonce[i] ^ device_nonce[i];
-    int rc = t->integrity == TW_INTEGRITY_GCM ? tw__gcm_seal(c, local_key, client_nonce, (struct tw_span){0}, x,
-                                                             sizeof x, derived, unused_tag)
-                                              : tw__ecb_encrypt(c, local_key, x, sizeof x, derived);
+    int rc = t->integrity == TW_INTEGRITY_GCM
+                 ? tw__gcm_seal(c, local_key, client_nonce, (struct tw_span){0}, x, sizeof x, derived, unused_tag)
+                 : tw__ecb_encrypt(c, local_key, x, sizeof x, derived);
     if (rc == TW_OK)
         memcpy(key, derived, TW_KEY_LEN);
     tw__wipe(derived, sizeof derived);

@@ -55,7 +55,7 @@ void tw_message_init(struct tw_message *m, enum tw_version v, enum tw_direction 
 
 /** Check integrity, decrypt, and take return code and header off.
  *
- * @param out   filled on TW_OK, untouched otherwise
+ * @param out   filled on TW_OK, all zero otherwise
  * @param c     the bench
  * @param f     from tw_frame_parse() with the integrity that belongs to v
  * @param key   the key that belongs to this frame: the local key for handshake commands and for 3.1 to 3.3, the
