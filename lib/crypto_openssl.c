@@ -35,7 +35,7 @@ struct slot {
 struct tw_crypto {
     EVP_CIPHER *ecb, *gcm;
     size_t n_slots; /* a power of two */
-    struct slot *slots;
+    struct slot *slots, *last;
 };
 
 /* see tuyawire/crypto.h */
@@ -49,7 +49,7 @@ int tw_crypto_new(tw_crypto **out, size_t n_keys)
     c->n_slots = 1;
     while (n_keys > 1 && c->n_slots < 2 * n_keys && c->n_slots < N_KEYS_MAX)
         c->n_slots *= 2;
-    c->slots = calloc(c->n_slots, sizeof *c->slots);
+    c->slots = c->last = calloc(c->n_slots, sizeof *c->slots);
     if (c->slots == NULL)
         goto done;
     rc = TW_E_CRYPTO;
@@ -101,7 +101,9 @@ static bool same_key(const uint8_t *x, const uint8_t *y)
 
 static struct slot *take_slot(tw_crypto *c, const uint8_t *key)
 {
-    struct slot *s = slot_of(c, key);
+    if (c->last->taken && same_key(c->last->key, key))
+        return c->last;
+    struct slot *s = c->last = slot_of(c, key);
     if (!s->taken || !same_key(s->key, key)) {
         memcpy(s->key, key, TW_KEY_LEN);
         memset(s->keyed, 0, sizeof s->keyed);
@@ -157,7 +159,9 @@ static inline int ecb(tw_crypto *c, const uint8_t *key, enum use use, const uint
     EVP_CIPHER_CTX *ctx = keyed(c, key, use, &rc);
     if (ctx == NULL)
         return rc;
-    return EVP_CipherUpdate(ctx, out, &n, in, (int)len) == 1 ? TW_OK : TW_E_CRYPTO;
+    int ok = use == ECB_ENCRYPT ? EVP_EncryptUpdate(ctx, out, &n, in, (int)len)
+                                : EVP_DecryptUpdate(ctx, out, &n, in, (int)len);
+    return ok == 1 ? TW_OK : TW_E_CRYPTO;
 }
 
 /* see internal.h */
