@@ -372,8 +372,9 @@ static int why_not_json(struct why *why, const char *name, const char *text, siz
         column = *p == '\n' ? 1 : column + 1;
         line += *p == '\n';
     }
-    const char *hint = at == text + len ? "the file ends in the middle" : "this is not JSON";
-    return why_set(why, "%s, line %zu, column %zu: %s", name, line, column, hint);
+    bool at_end = at + 1 >= text + len; /* cJSON names the last byte when it wants more */
+    return why_set(why, "%s, line %zu, column %zu: this is not JSON%s", name, line, column,
+                   at_end ? " (does the file end in the middle?)" : "");
 }
 
 static const cJSON *list_in(const cJSON *root)
