@@ -115,8 +115,8 @@ static uint64_t last_bytes(unsigned n)
     return n >= 8 ? UINT64_MAX : (UINT64_C(1) << 8 * n) - 1;
 }
 
-/* PKCS#7 off, in the same time whatever the padding. A wrong key shows here 255 times of 256. */
-static int unpad(struct tw_span *s)
+/* see internal.h; in the same time whatever the padding */
+int tw__unpad(struct tw_span *s)
 {
     const uint8_t *last = s->data + s->len - TW__BLOCK;
     unsigned n = last[TW__BLOCK - 1];
@@ -147,7 +147,7 @@ static int decrypt(struct tw_message *m, struct tw_span *s, tw_crypto *c, const 
     if (rc != TW_OK)
         return rc;
     struct tw_span plain = {buf, s->len};
-    rc = unpad(&plain);
+    rc = tw__unpad(&plain);
     if (rc != TW_OK) {
         tw__wipe(buf, s->len);
         return rc;
