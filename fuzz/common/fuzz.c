@@ -1,0 +1,109 @@
+/* fuzz.c - checks, keys, counting randomness; see fuzz.h. */
+#include "fuzz.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define FUZZ_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define FUZZ_ASAN 1
+#endif
+#endif
+#ifdef FUZZ_ASAN
+#include <sanitizer/asan_interface.h>
+#endif
+
+const uint8_t fuzz_local_key[16] = "0123456789abcdef";
+const uint8_t fuzz_session_key_34[16] = {0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7,
+                                         0xa8, 0xa9, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf};
+const uint8_t fuzz_session_key_35[16] = {0xb0, 0xb1, 0xb2, 0xb3, 0xb4, 0xb5, 0xb6, 0xb7,
+                                         0xb8, 0xb9, 0xba, 0xbb, 0xbc, 0xbd, 0xbe, 0xbf};
+const uint8_t fuzz_udp_key[16] = {0x6c, 0x1e, 0xc8, 0xe2, 0xbb, 0x9b, 0xb5, 0x9a,
+                                  0xb5, 0x0b, 0x0d, 0xaf, 0x64, 0x9b, 0x41, 0x0a};
+const char fuzz_device_id[] = "fake0000000000000000id";
+
+struct fuzz_gates fuzz_gates;
+
+/* see fuzz.h */
+void fuzz_gate(bool passed)
+{
+    fuzz_gates.tried++;
+    fuzz_gates.passed += passed;
+}
+
+/* see fuzz.h */
+_Noreturn void fuzz_failed(const char *condition, const char *file, int line)
+{
+    fprintf(stderr, "%s: the property does not hold: %s (%s:%d)\n%s: it claims: %s\n", fuzz_harness.name, condition,
+            file, line, fuzz_harness.name, fuzz_harness.claim);
+    abort();
+}
+
+/* see fuzz.h */
+unsigned fuzz_context_version(uint8_t context)
+{
+    return (context & 7u) % FUZZ_N_VERSIONS;
+}
+
+/* see fuzz.h */
+int fuzz_random(void *ctx, uint8_t *buf, size_t len)
+{
+    uint64_t *counter = ctx;
+    for (size_t i = 0; i < len; i++)
+        buf[i] = (uint8_t)((*counter)++);
+    return 0;
+}
+
+/* see fuzz.h. Splitmix64: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014. */
+uint64_t fuzz_rng_next(struct fuzz_rng *r)
+{
+    uint64_t z = (r->state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+/* see fuzz.h */
+size_t fuzz_rng_below(struct fuzz_rng *r, size_t n)
+{
+    return n == 0 ? 0 : (size_t)(fuzz_rng_next(r) % n);
+}
+
+/* see fuzz.h. Eight bytes a step: the hash is taken of every input. */
+uint64_t fuzz_hash(const uint8_t *data, size_t len)
+{
+    uint64_t h = 0xcbf29ce484222325u ^ len;
+    for (; len >= 8; data += 8, len -= 8) {
+        uint64_t word = 0;
+        for (int i = 0; i < 8; i++) /* the same number on either endianness; compilers make it one load */
+            word |= (uint64_t)data[i] << (8 * i);
+        h = (h ^ word) * 0x100000001b3u;
+        h ^= h >> 29;
+    }
+    for (size_t i = 0; i < len; i++)
+        h = (h ^ data[i]) * 0x100000001b3u;
+    return fuzz_rng_next(&(struct fuzz_rng){h});
+}
+
+/* see fuzz.h */
+void fuzz_hide(const uint8_t *data, size_t len)
+{
+#ifdef FUZZ_ASAN
+    ASAN_POISON_MEMORY_REGION(data, len);
+#else
+    (void)data;
+    (void)len;
+#endif
+}
+
+/* see fuzz.h */
+void fuzz_show(const uint8_t *data, size_t len)
+{
+#ifdef FUZZ_ASAN
+    ASAN_UNPOISON_MEMORY_REGION(data, len);
+#else
+    (void)data;
+    (void)len;
+#endif
+}

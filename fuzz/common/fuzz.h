@@ -1,0 +1,83 @@
+/* fuzz.h - what every harness shares: the claim it makes, fixed keys, and randomness that counts.
+ *
+ * A harness is one file. It defines fuzz_harness (its name and the form of its inputs) and LLVMFuzzerTestOneInput(),
+ * which CHECK()s a property. Linked with libFuzzer or AFL++ it is driven by them, linked with standalone.c it replays
+ * files. Keys are fixed and randomness counts up, so an input means the same on every machine and in every build.
+ *
+ *   form       input
+ *   STREAM     context bytes, then bytes as they come off a socket: frames back to back
+ *   TAPE       one context byte, then records: operation 1, length 2 (big endian), that many bytes; see tape.h
+ *   TEXT       context bytes, then text, most often JSON
+ *   CAPTURE    a pcap file */
+#ifndef FUZZ_FUZZ_H
+#define FUZZ_FUZZ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum fuzz_form { FUZZ_STREAM, FUZZ_TAPE, FUZZ_TEXT, FUZZ_CAPTURE };
+
+enum fuzz_keys {
+    FUZZ_KEYS_CONNECTION, /**< local key for handshakes, session key for the rest of 3.4 and 3.5 */
+    FUZZ_KEYS_DISCOVERY,  /**< the UDP key for everything */
+};
+
+struct fuzz_harness {
+    const char *name;  /**< fuzz_<name> is the program, corpus/<name> its inputs */
+    const char *claim; /**< the property, in one sentence */
+    enum fuzz_form form;
+    enum fuzz_keys keys;
+    size_t context_len; /**< bytes before the stream or text */
+};
+extern const struct fuzz_harness fuzz_harness;
+
+/** How many inputs reached the integrity check (or, for texts, the parser), and how many passed. A harness calls
+ * fuzz_gate() once per frame or text that it opened; the runner prints the rate. */
+struct fuzz_gates {
+    uint64_t tried, passed;
+};
+extern struct fuzz_gates fuzz_gates;
+void fuzz_gate(bool passed);
+
+/* The golden vectors' invented world (tests/vectors/README.md), so that vectors are seeds as they are. */
+extern const uint8_t fuzz_local_key[16];      /**< "0123456789abcdef" */
+extern const uint8_t fuzz_session_key_34[16]; /**< a0 a1 .. af */
+extern const uint8_t fuzz_session_key_35[16]; /**< b0 b1 .. bf */
+extern const uint8_t fuzz_udp_key[16];        /**< MD5("yGAdlopoPVldABfn") */
+extern const char fuzz_device_id[];           /**< "fake0000000000000000id" */
+
+/** Stop here, loudly, when the property does not hold. */
+#define CHECK(condition) ((condition) ? (void)0 : fuzz_failed(#condition, __FILE__, __LINE__))
+_Noreturn void fuzz_failed(const char *condition, const char *file, int line);
+
+/** Context bits of streams and texts: which version, which direction, and four free bits. */
+enum { FUZZ_N_VERSIONS = 5, FUZZ_CONTEXT_FROM_DEVICE = 0x08 };
+unsigned fuzz_context_version(uint8_t context); /**< 0 for 3.1 .. 4 for 3.5: the low three bits, modulo 5 */
+
+/** A tw_random_fn whose bytes count up: ctx is a uint64_t that the harness sets before each input. Never fails. */
+int fuzz_random(void *ctx, uint8_t *buf, size_t len);
+
+/** Small, fast, repeatable (splitmix64). Any start is a good start. */
+struct fuzz_rng {
+    uint64_t state;
+};
+uint64_t fuzz_rng_next(struct fuzz_rng *r);
+size_t fuzz_rng_below(struct fuzz_rng *r, size_t n); /**< 0 when n is 0 */
+
+/** A number that depends on every byte: harnesses take cuts and flips from it, so that inputs need no room for them. */
+uint64_t fuzz_hash(const uint8_t *data, size_t len);
+
+/** Under AddressSanitizer: make bytes unreadable (and readable again), to see a parser look past its span. */
+void fuzz_hide(const uint8_t *data, size_t len);
+void fuzz_show(const uint8_t *data, size_t len);
+
+/* The interface of libFuzzer, which AFL++ and OSS-Fuzz speak too. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
+void fuzz_fallback_seed(uint64_t seed); /**< of LLVMFuzzerMutate(), where fallback.c stands in for libFuzzer */
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed);
+size_t LLVMFuzzerCustomCrossOver(const uint8_t *data1, size_t size1, const uint8_t *data2, size_t size2, uint8_t *out,
+                                 size_t max_out, unsigned int seed);
+
+#endif
