@@ -39,9 +39,11 @@ struct tw_discovery {
     int64_t active; /**< 2: bound to an account; 0: not */
 };
 
-/** Open one datagram.
- * @param buf  at least len bytes
- * @return TW_OK; the errors of tw_frame_parse() (TW_NEED_MORE: cut off), tw_message_open(), tw_body_parse() */
+/** Open one datagram, from any of the three ports. Bytes behind the frame are ignored.
+ * @param out  filled on TW_OK, untouched otherwise
+ * @param buf  for plaintext, at least len bytes
+ * @return TW_OK; the errors of tw_frame_parse() (TW_NEED_MORE: cut off, or empty), tw_message_open() and
+ *         tw_body_parse(). What is no frame but could be bare ECB fails with TW_E_PADDING */
 int tw_discovery_open(struct tw_discovery *out, tw_crypto *c, const uint8_t *datagram, size_t len, uint8_t *buf,
                       size_t cap);
 
@@ -50,15 +52,18 @@ int tw_discovery_open(struct tw_discovery *out, tw_crypto *c, const uint8_t *dat
 int tw_discovery_seal_announcement(uint8_t *out, size_t cap, size_t *len, tw_crypto *c, enum tw_version v,
                                    struct tw_span json, const uint8_t *nonce);
 
-/** The request of a client: {"from":"app","ip":"<ip>"} to port 7000. */
+/** The request of a client: {"from":"app","ip":"<ip>"} to port 7000; ip is where answers shall go, in text. Returns as
+ * tw_message_seal(); TW_E_ARGUMENT also for an ip that is longer than an address can be. */
 int tw_discovery_seal_request(uint8_t *out, size_t cap, size_t *len, tw_crypto *c, struct tw_span ip,
                               const uint8_t *nonce);
 
-/** The JSON of an announcement in the member order of real devices of that version (vectors/discovery.json). */
 struct tw_announcement {
     struct tw_span ip, gw_id, uuid, product_key; /**< uuid: 3.5 only; empty: left out */
     int active;                                  /**< 2: bound */
 };
+
+/** The JSON of an announcement, with the members and in the order that real devices of that version were seen to
+ * send (vectors/discovery.json; 3.5: TuyaOpen tuya_lan.c). Appended to t. TW_OK, TW_E_CAPACITY, TW_E_ARGUMENT. */
 int tw_body_announcement(struct tw_text *t, enum tw_version v, const struct tw_announcement *a);
 
 #ifdef __cplusplus
