@@ -74,10 +74,8 @@ static void check_against_oracle(const struct tw_message *m, const struct tw_fra
 
 static bool open_one(struct tw_message *m, const struct tw_frame *f, const struct context *c)
 {
-    struct tw_message before;
     const uint8_t *key = key_of(c, f->command);
     memset(m, PATTERN, sizeof *m);
-    before = *m;
     memset(plain, PATTERN, f->body.len);
     fuzz_hide(plain + f->body.len, 64);
     int rc =
@@ -88,13 +86,16 @@ static bool open_one(struct tw_message *m, const struct tw_frame *f, const struc
     if (rc == TW_OK) {
         CHECK(intact || (c->no_key && f->integrity != TW_INTEGRITY_CRC32));
         CHECK(m->version == c->version && m->direction == c->direction);
-        if (!c->no_key)
+        if (!c->no_key && f->integrity == tw_version_traits(c->version)->integrity)
             check_against_oracle(m, f, c);
         return true;
     }
     CHECK(rc == TW_E_INTEGRITY || rc == TW_E_PAYLOAD || rc == TW_E_PADDING || rc == TW_E_NO_KEY);
     CHECK(rc != TW_E_INTEGRITY || !intact || c->version == TW_V31); /* 3.1: the signature */
-    CHECK(memcmp(m, &before, sizeof before) == 0);
+    CHECK(m->payload.data == NULL && m->payload.len == 0 && m->command == 0 && !m->encrypted && !m->has_retcode);
+    CHECK(!m->has_header && m->header.counter == 0 && m->header.version[0] == 0 && m->header.signature[0] == 0);
+    if (c->version == TW_V31 && rc == TW_E_PAYLOAD)
+        return false; /* base64 undone, nothing decrypted: ciphertext may lie there */
     for (size_t i = 0; i < f->body.len; i++)
         CHECK(plain[i] == PATTERN || plain[i] == 0);
     return false;
@@ -111,8 +112,10 @@ static void check_round_trip(const struct tw_frame *f, struct tw_span payload, c
     if (payload.len > 4000)
         return;
     if (payload.len > 0) {
-        memcpy(text, payload.data, payload.len);
-        text[0] = '{'; /* a text that begins like a version header is read as one: accepted, spec section 3.0 */
+        /* Text, as on the wire: 3.2 takes binary in clear for ciphertext, and what begins with "3.3" for a header. */
+        for (size_t i = 0; i < payload.len; i++)
+            text[i] = payload.data[i] < 0x20 || payload.data[i] > 0x7e ? '.' : payload.data[i];
+        text[0] = '{';
     }
     tw_message_init(&m, c->version, c->direction, f->seq, f->command);
     m.payload = (struct tw_span){text, payload.len};
