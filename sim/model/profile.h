@@ -81,6 +81,8 @@ struct dp_spec {
     enum dp_encoding encoding;
     const char *encoding_name; /**< "phase8", "cycle10", ..; "" */
     uint8_t channel;           /**< pairs a countdown with its relay; 0: none */
+    uint8_t partner;           /**< position + 1 of the relay's countdown, or of the countdown's relay; 0: none */
+    uint8_t outlet;            /**< relay: its ordinal among the relays of the shape, from 0 */
     uint8_t scale;             /**< value / 10^scale is in unit */
     const char *code;          /**< "cur_power" */
     const char *unit;          /**< "W"; "" */
@@ -125,6 +127,7 @@ struct shape {
     const char *category, *product_name, *product_id;
     const struct dp_spec *dps; /**< ascending by id */
     size_t n_dps;
+    size_t n_relays;
     bool has_metering;
     struct metering metering;
     uint8_t position[256]; /**< of an id in dps, counted from 1; 0: it has none */
@@ -175,6 +178,9 @@ int profile_parse(const struct profile **out, struct problems *problems, const c
 
 /** The built-in profiles, in alphabetical order; NULL past the end. */
 const char *profile_builtin_name(size_t i);
+
+/** Its file, for users to start from. NULL: no such profile. */
+const char *profile_builtin_text(size_t *len, const char *name);
 
 /** One by name, parsed now. @return 0 and one reference; -1: no such profile (or no memory) */
 int profile_builtin(const struct profile **out, const char *name);
