@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""`meson install` into a staging folder, and a program built against what is there through pkg-config.
+
+usage: test_install.py MESON BUILD-FOLDER SANITIZERS COMPILER..."""
+
+import glob
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+MESON, BUILD, SANITIZE, *CC = sys.argv[1:] if len(sys.argv) > 4 else ("meson", "build", "none", "cc")
+del sys.argv[1:]
+
+# Seals an empty heart beat of 3.3; the expected bytes are those of zlib's CRC-32 over bytes 0 to 15.
+CONSUMER = """
+#include <stdio.h>
+#include <tuyawire/tuyawire.h>
+int main(void)
+{
+    tw_crypto *c;
+    if (tw_crypto_new(&c, 1) != TW_OK)
+        return 1;
+    struct tw_message m;
+    tw_message_init(&m, TW_V33, TW_TO_DEVICE, 1, TW_CMD_HEART_BEAT);
+    uint8_t out[64], key[TW_KEY_LEN] = {0};
+    size_t len;
+    if (tw_message_seal(out, sizeof out, &len, c, &m, key, NULL) != TW_OK)
+        return 1;
+    for (size_t i = 0; i < len; i++)
+        printf("%02x", out[i]);
+    puts("");
+    tw_crypto_free(c);
+    return 0;
+}
+"""
+HEART_BEAT = "000055aa00000001000000090000000872e818610000aa55"
+
+
+class InstallTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix="tuyawire-install-")
+        subprocess.run([MESON, "install", "-C", BUILD, "--no-rebuild", "--quiet"], check=True, stdout=subprocess.DEVNULL,
+                       env={**os.environ, "DESTDIR": cls.folder})
+        pc = glob.glob(f"{cls.folder}/**/pkgconfig/tuyawire.pc", recursive=True)
+        assert len(pc) == 1, f"expected one tuyawire.pc, found {pc}"
+        cls.pc_folder = os.path.dirname(pc[0])
+        cls.lib_folder = os.path.dirname(cls.pc_folder)
+        with open(pc[0], encoding="utf-8") as f:
+            cls.prefix = next(line.split("=")[1].strip() for line in f if line.startswith("prefix="))
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.folder, ignore_errors=True)
+
+    def pkg_config(self, *arguments):
+        paths = self.pc_folder + ":" + os.environ.get("PKG_CONFIG_PATH", "")
+        return subprocess.run(["pkg-config", f"--define-variable=prefix={self.folder}{self.prefix}", *arguments,
+                               "tuyawire"], check=True, capture_output=True, text=True,
+                              env={**os.environ, "PKG_CONFIG_PATH": paths}).stdout.split()
+
+    def compile(self, *arguments):
+        flags = [] if SANITIZE == "none" else [f"-fsanitize={SANITIZE}"]
+        result = subprocess.run([*CC, *flags, *arguments], capture_output=True, text=True)
+        self.assertEqual(result.returncode, 0, result.stderr)
+
+    def run_consumer(self, *link):
+        source, program = os.path.join(self.folder, "consumer.c"), os.path.join(self.folder, "consumer")
+        with open(source, "w", encoding="utf-8") as f:
+            f.write(CONSUMER)
+        self.compile("-std=c11", "-Wall", "-Werror", *self.pkg_config("--cflags"), source, "-o", program, *link)
+        return subprocess.run([program], capture_output=True, text=True,
+                              env={**os.environ, "LD_LIBRARY_PATH": self.lib_folder})
+
+    def test_a_program_links_with_the_shared_library(self):
+        result = self.run_consumer(*self.pkg_config("--libs"))
+        self.assertEqual((result.returncode, result.stdout.strip()), (0, HEART_BEAT), result.stderr)
+
+    def test_a_program_links_with_the_static_library(self):
+        archive = os.path.join(self.lib_folder, "libtuyawire.a")
+        libs = [x for x in self.pkg_config("--libs", "--static") if x != "-ltuyawire"]
+        result = self.run_consumer(archive, *libs)
+        self.assertEqual((result.returncode, result.stdout.strip()), (0, HEART_BEAT), result.stderr)
+
+    def test_every_header_compiles_alone_as_c11_and_as_cxx(self):
+        headers = glob.glob(f"{self.folder}{self.prefix}/include/tuyawire/*.h")
+        self.assertGreater(len(headers), 10)
+        has_cxx = subprocess.run([*CC, "-x", "c++", "-fsyntax-only", "-"], input="", text=True,
+                                 capture_output=True).returncode == 0
+        for header in headers:
+            name = os.path.basename(header)
+            source = os.path.join(self.folder, "alone.c")
+            with open(source, "w", encoding="utf-8") as f:
+                f.write(f"#include <tuyawire/{name}>\nextern int nothing;\n")
+            with self.subTest(name):
+                strict = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", *self.pkg_config("--cflags")]
+                self.compile("-std=c11", *strict, source)
+                if has_cxx:
+                    self.compile("-x", "c++", "-std=c++11", *strict, source)
+
+    def test_only_tw_names_are_exported(self):
+        library = glob.glob(f"{self.lib_folder}/libtuyawire.so.?")[0]
+        symbols = subprocess.run(["nm", "-D", "--defined-only", library], check=True, capture_output=True,
+                                 text=True).stdout.split("\n")
+        names = {line.split()[-1] for line in symbols if line}
+        foreign = {n for n in names if not n.startswith("tw_") or n.startswith("tw__")} - {"_init", "_fini"}
+        self.assertEqual({n for n in foreign if "asan" not in n and "ubsan" not in n}, set())
+        self.assertIn("tw_message_seal", names)
+
+    def test_programs_are_installed_and_start(self):
+        for name in ("tuya-sim", "tuya-dump", "tuya-ctl"):
+            with self.subTest(name):
+                program = f"{self.folder}{self.prefix}/bin/{name}"
+                result = subprocess.run([program, "--version"], capture_output=True, text=True)
+                self.assertEqual(result.returncode, 0, result.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
