@@ -1,6 +1,7 @@
 /* mutate_frames.c - streams and tapes of frames: opened, changed, sealed again; see mutate.h. */
 #include "mutate.h"
 #include <string.h>
+#include "oracle.h"
 #include "tape.h"
 #include "wire.h"
 
@@ -210,6 +211,24 @@ static size_t write_all(const struct wire *w, struct wire_keys *keys, uint8_t *o
     return size;
 }
 
+/* A bare ECB datagram: opened, changed as JSON, padded and encrypted again. */
+static size_t mutate_blob(uint8_t *data, size_t size, size_t max, struct fuzz_rng *r)
+{
+    uint8_t copy[PAYLOAD_MAX + 16];
+    if (size > PAYLOAD_MAX || max < 32)
+        return LLVMFuzzerMutate(data, size, max);
+    memcpy(copy, data, size);
+    oracle_ecb(false, fuzz_udp_key, copy, size);
+    size_t len = copy[size - 1] <= 16 ? size - copy[size - 1] : size;
+    size_t room = (max < PAYLOAD_MAX ? max : PAYLOAD_MAX) / 16 * 16 - 1;
+    len = mutate_json(copy, len < room ? len : room, room, r);
+    size = len / 16 * 16 + 16;
+    memset(copy + len, (int)(size - len), size - len);
+    oracle_ecb(true, fuzz_udp_key, copy, size);
+    memcpy(data, copy, size);
+    return size;
+}
+
 /* see mutate.h */
 size_t mutate_stream(uint8_t *data, size_t size, size_t max, struct fuzz_rng *r, enum fuzz_keys which,
                      unsigned version, bool to_device)
@@ -217,9 +236,16 @@ size_t mutate_stream(uint8_t *data, size_t size, size_t max, struct fuzz_rng *r,
     struct wire_keys keys;
     if (fuzz_rng_below(r, 32) == 0 && max > 0) /* now and then without any understanding */
         return LLVMFuzzerMutate(data, size, max);
+    if (which == FUZZ_KEYS_DISCOVERY) { /* clear, ECB under a CRC, or GCM; whoever sends it */
+        static const unsigned forms[] = {0, 2, 4};
+        version = PICK(forms, r);
+        to_device = fuzz_rng_below(r, 8) == 0;
+    }
     wire_keys_init(&keys, which, version);
     wire_clear(&wire);
     wire_read(&wire, &keys, version, to_device, data, size);
+    if (which == FUZZ_KEYS_DISCOVERY && wire.n == 1 && wire.frames[0].kind == WIRE_JUNK && size % 16 == 0 && size > 0)
+        return mutate_blob(data, size, max, r);
     for (size_t n = 1 + fuzz_rng_below(r, 3); n > 0; n--)
         change(&wire, version, to_device, r);
     damage(&wire, r);
