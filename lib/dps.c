@@ -117,7 +117,8 @@ static int64_t whole_number(struct tw_span value)
         value = unquoted(value);
     if (value.len == 0 || value.data[0] < '0' || value.data[0] > '9')
         return -1;
-    struct tw_value v = tw__json_value(value);
+    struct tw_value v;
+    tw__json_value(&v, value);
     return v.type == TW_VALUE_INTEGER ? v.integer : -1;
 }
 
@@ -162,12 +163,11 @@ int tw_body_parse(struct tw_body *out, struct tw_span payload)
 /* see tuyawire/dps.h */
 int tw_dps_next(struct tw_dp *out, size_t *pos, struct tw_span dps)
 {
-    struct tw_span name;
-    struct tw_dp dp;
-    while (tw_json_next_member(&name, &dp.value, pos, dps)) {
-        if (!tw__decimal_u32(&dp.id, name))
+    struct tw_span name, value;
+    while (tw__json_step(&name, &value, pos, dps)) {
+        if (!tw__decimal_u32(&out->id, name))
             continue;
-        *out = dp;
+        tw__json_value(&out->value, value);
         return 1;
     }
     return 0;
@@ -176,15 +176,16 @@ int tw_dps_next(struct tw_dp *out, size_t *pos, struct tw_span dps)
 /* see tuyawire/dps.h */
 int tw_dps_find(struct tw_dp *out, struct tw_span dps, uint32_t id)
 {
-    int result = TW_E_ARGUMENT;
-    struct tw_dp dp;
-    for (size_t pos = 0; tw_dps_next(&dp, &pos, dps);) {
-        if (dp.id != id)
-            continue;
-        *out = dp;
-        result = TW_OK;
-    }
-    return result;
+    struct tw_span name, value, found = {NULL, 0};
+    uint32_t this_id;
+    for (size_t pos = 0; tw__json_step(&name, &value, &pos, dps);)
+        if (tw__decimal_u32(&this_id, name) && this_id == id)
+            found = value;
+    if (found.len == 0)
+        return TW_E_ARGUMENT;
+    out->id = id;
+    tw__json_value(&out->value, found);
+    return TW_OK;
 }
 
 /* see tuyawire/dps.h */

@@ -4,37 +4,15 @@
 #include "json.h"
 #include <string.h>
 
-/* see json.h */
-struct tw__scan tw__scan_begin(struct tw_span text)
-{
-    /* NULL plus 0 would be undefined; an empty span may be NULL. */
-    static const uint8_t nothing[1];
-    const uint8_t *p = text.len > 0 ? text.data : nothing;
-    return (struct tw__scan){p, p + text.len};
-}
+/* The scanner's steps take a place and the end of the text and return the place behind what they step over, or NULL
+ * where the text is not JSON. */
+typedef const uint8_t *place;
 
-static void scan_blanks(struct tw__scan *s)
+static inline place skip_blanks(place p, place end)
 {
-    while (s->p < s->end && (*s->p == ' ' || *s->p == '\t' || *s->p == '\n' || *s->p == '\r'))
-        s->p++;
-}
-
-/* see json.h */
-int tw__scan_peek(struct tw__scan *s)
-{
-    if (s->p<s->end && * s->p> ' ')
-        return *s->p;
-    scan_blanks(s);
-    return s->p < s->end ? *s->p : -1;
-}
-
-/* see json.h */
-bool tw__scan_take(struct tw__scan *s, char c)
-{
-    if (tw__scan_peek(s) != (uint8_t)c)
-        return false;
-    s->p++;
-    return true;
+    while (p < end && *p <= ' ' && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r'))
+        p++;
+    return p;
 }
 
 /* ------ strings ------ */
@@ -109,156 +87,204 @@ static size_t escape_len(const uint8_t *p, const uint8_t *end)
     }
 }
 
-/* Are all eight bytes ASCII that stands for itself in a string? Each term leaves a high bit for a byte that is not:
- * beyond ASCII, below a blank, a quote, a backslash. (A borrow may blame a neighbour too; the caller then looks at
- * single bytes.) */
-static bool eight_plain(const uint8_t *p)
+/* Eight bytes as a number, the first one lowest, whatever the machine's order. */
+static inline uint64_t load_le64(place p)
 {
-    const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
-    uint64_t x;
-    memcpy(&x, p, sizeof x);
-    uint64_t quote = x ^ ones * '"', backslash = x ^ ones * '\\';
-    return ((x | (x - ones * ' ') | (quote - ones) | (backslash - ones)) & highs) == 0;
+    return (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24 | (uint64_t)p[4] << 32 |
+           (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56;
 }
 
-/* Step over the inside of a string and its closing quote. */
-static bool scan_string_rest(struct tw__scan *s)
+/* How many of the eight bytes at p stand for themselves in a string, counted up to the first that does not: one beyond
+ * ASCII, below a blank, a quote or a backslash. Each term sets the high bit of such a byte; the borrow of a
+ * subtraction can only blame bytes behind the first culprit, which are not looked at. */
+static inline size_t n_plain(place p)
 {
-    const uint8_t *p = s->p, *end = s->end;
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = UINT64_C(0x8080808080808080);
+    uint64_t x = load_le64(p), quote = x ^ ones * '"', backslash = x ^ ones * '\\';
+    uint64_t culprits = (x | (x - ones * ' ') | (quote - ones) | (backslash - ones)) & highs;
+    if (culprits == 0)
+        return 8;
+#if defined(__GNUC__)
+    return (size_t)__builtin_ctzll(culprits) / 8;
+#else
+    size_t n = 0;
+    for (; (culprits & 0xFF) == 0; culprits >>= 8)
+        n++;
+    return n;
+#endif
+}
+
+/* The inside of a string and its closing quote. */
+static inline place skip_string(place p, place end)
+{
     for (;;) {
-        while (end - p >= 8 && eight_plain(p))
-            p += 8;
-        /* Single bytes as long as they are ordinary. */
+        size_t n = 8;
+        while (n == 8 && end - p >= 8)
+            p += n = n_plain(p);
         while (p < end && *p >= ' ' && *p < 0x80 && *p != '"' && *p != '\\')
             p++;
         if (p == end || *p < ' ')
-            return false;
-        if (*p == '"') {
-            s->p = p + 1;
-            return true;
-        }
+            return NULL;
+        if (*p == '"')
+            return p + 1;
         size_t step = *p == '\\' ? escape_len(p, end) : utf8_len(p, end);
         if (step == 0)
-            return false;
+            return NULL;
         p += step;
     }
 }
 
-/* see json.h */
-bool tw__scan_name(struct tw__scan *s, struct tw_span *name)
+/* The name of a member and its colon; *quote is where the name's closing quote stands. */
+static inline place skip_name(place p, place end, place *quote)
 {
-    if (!tw__scan_take(s, '"'))
-        return false;
-    const uint8_t *start = s->p;
-    if (!scan_string_rest(s))
-        return false;
-    *name = (struct tw_span){start, (size_t)(s->p - 1 - start)};
-    return tw__scan_take(s, ':');
+    if (p == end || *p != '"' || (p = skip_string(p + 1, end)) == NULL)
+        return NULL;
+    *quote = p - 1;
+    p = skip_blanks(p, end);
+    return p < end && *p == ':' ? skip_blanks(p + 1, end) : NULL;
 }
 
 /* ------ values ------ */
 
-static const uint8_t *skip_digits(const uint8_t *p, const uint8_t *end)
+static inline place skip_digits(place p, place end)
 {
-    while (p < end && *p >= '0' && *p <= '9')
+    while (p < end && (uint8_t)(*p - '0') <= 9)
         p++;
     return p;
 }
 
-static bool scan_number(struct tw__scan *s)
+static inline place skip_number(place p, place end)
 {
-    const uint8_t *p = s->p, *end = s->end;
     if (p < end && *p == '-')
         p++;
-    const uint8_t *digits = p;
+    place digits = p;
     p = skip_digits(p, end);
     if (p == digits || (*digits == '0' && p - digits > 1))
-        return false;
+        return NULL;
     if (p < end && *p == '.') {
         digits = ++p;
         p = skip_digits(p, end);
         if (p == digits)
-            return false;
+            return NULL;
     }
-    if (p < end && (*p == 'e' || *p == 'E')) {
+    if (p < end && (*p | 0x20) == 'e') {
         p++;
         if (p < end && (*p == '+' || *p == '-'))
             p++;
         digits = p;
         p = skip_digits(p, end);
         if (p == digits)
-            return false;
+            return NULL;
     }
-    s->p = p;
-    return true;
+    return p;
 }
 
-static bool scan_word(struct tw__scan *s, const char *word, size_t len)
+static inline place skip_word(place p, place end, const char *word, size_t len)
 {
-    if ((size_t)(s->end - s->p) < len || memcmp(s->p, word, len) != 0)
-        return false;
-    s->p += len;
-    return true;
+    return (size_t)(end - p) >= len && memcmp(p, word, len) == 0 ? p + len : NULL;
 }
 
-/* Step over the value that begins with c and is neither object nor array. */
-static bool scan_scalar(struct tw__scan *s, int c)
+/* A value that is neither object nor array. */
+static inline place skip_scalar(place p, place end)
 {
-    switch (c) {
-    case '"': s->p++; return scan_string_rest(s);
-    case 't': return scan_word(s, "true", 4);
-    case 'f': return scan_word(s, "false", 5);
-    case 'n': return scan_word(s, "null", 4);
-    default: return scan_number(s);
+    switch (p < end ? *p : 0) {
+    case '"': return skip_string(p + 1, end);
+    case 't': return skip_word(p, end, "true", 4);
+    case 'f': return skip_word(p, end, "false", 5);
+    case 'n': return skip_word(p, end, "null", 4);
+    default: return skip_number(p, end);
     }
 }
 
-/* Step over the value at s, however deep it is. */
-static bool scan_nested(struct tw__scan *s, unsigned levels)
+/* A value however deep, levels objects and arrays already around it. */
+static place skip_value(place p, place end, unsigned levels)
 {
     unsigned depth = levels;
     uint32_t objects = 0; /* a bit for each level opened here, the innermost lowest: 1 object, 0 array */
-    struct tw_span name;
+    place quote;
     for (;;) {
         /* A value begins. */
-        int c = tw__scan_peek(s);
-        if (c == '{' || c == '[') {
+        if (p < end && (*p == '{' || *p == '[')) {
+            bool object = *p == '{';
             if (depth == TW_JSON_DEPTH_MAX)
-                return false;
-            s->p++;
-            if (!tw__scan_take(s, c == '{' ? '}' : ']')) {
+                return NULL;
+            p = skip_blanks(p + 1, end);
+            if (p < end && *p == (object ? '}' : ']')) {
+                p++;
+            } else {
                 depth++;
-                objects = objects << 1 | (c == '{');
-                if (c == '{' && !tw__scan_name(s, &name))
-                    return false;
+                objects = objects << 1 | object;
+                if (object && (p = skip_name(p, end, &quote)) == NULL)
+                    return NULL;
                 continue;
             }
-        } else if (!scan_scalar(s, c)) {
-            return false;
+        } else if ((p = skip_scalar(p, end)) == NULL) {
+            return NULL;
         }
         /* A value has ended, and with it the levels that close now, until a comma promises another value. */
-        while (depth > levels && !tw__scan_take(s, ',')) {
-            if (!tw__scan_take(s, objects & 1 ? '}' : ']'))
-                return false;
-            depth--;
-            objects >>= 1;
+        for (;; p++, depth--, objects >>= 1) {
+            if (depth == levels)
+                return p;
+            p = skip_blanks(p, end);
+            if (p == end)
+                return NULL;
+            if (*p == ',')
+                break;
+            if (*p != (objects & 1 ? '}' : ']'))
+                return NULL;
         }
-        if (depth == levels)
-            return true;
-        if (objects & 1 && !tw__scan_name(s, &name))
-            return false;
+        p = skip_blanks(p + 1, end);
+        if (objects & 1 && (p = skip_name(p, end, &quote)) == NULL)
+            return NULL;
     }
+}
+
+/* ------ the scanner as its users see it ------ */
+
+/* see json.h */
+struct tw__scan tw__scan_begin(struct tw_span text)
+{
+    /* NULL plus 0 would be undefined; an empty span may be NULL. */
+    static const uint8_t nothing[1];
+    place p = text.len > 0 ? text.data : nothing;
+    return (struct tw__scan){p, p + text.len};
+}
+
+/* see json.h */
+int tw__scan_peek(struct tw__scan *s)
+{
+    s->p = skip_blanks(s->p, s->end);
+    return s->p < s->end ? *s->p : -1;
+}
+
+/* see json.h */
+bool tw__scan_take(struct tw__scan *s, char c)
+{
+    if (tw__scan_peek(s) != (uint8_t)c)
+        return false;
+    s->p++;
+    return true;
+}
+
+/* see json.h */
+bool tw__scan_name(struct tw__scan *s, struct tw_span *name)
+{
+    place quote, start = skip_blanks(s->p, s->end), p = skip_name(start, s->end, &quote);
+    if (p == NULL)
+        return false;
+    *name = (struct tw_span){start + 1, (size_t)(quote - start - 1)};
+    s->p = p;
+    return true;
 }
 
 /* see json.h */
 bool tw__scan_value(struct tw__scan *s, struct tw_span *text, unsigned levels)
 {
-    tw__scan_peek(s);
-    struct tw__scan inner = *s;
-    if (!scan_nested(&inner, levels))
+    place start = skip_blanks(s->p, s->end), p = skip_value(start, s->end, levels);
+    if (p == NULL)
         return false;
-    *text = (struct tw_span){s->p, (size_t)(inner.p - s->p)};
-    s->p = inner.p;
+    *text = (struct tw_span){start, (size_t)(p - start)};
+    s->p = p;
     return true;
 }
 
@@ -273,79 +299,91 @@ int tw_json_check(struct tw_span text)
 /* Is this number an integer of 64 bits? "-0" is not: its sign would be lost. */
 static bool read_integer(int64_t *out, struct tw_span text)
 {
-    size_t i = text.data[0] == '-';
-    bool negative = i == 1;
-    uint64_t limit = negative ? (uint64_t)INT64_MAX + 1 : (uint64_t)INT64_MAX;
+    bool negative = text.data[0] == '-';
+    if (text.len > 19 + (size_t)negative) /* 19 digits always fit the unsigned number below */
+        return false;
     uint64_t n = 0;
-    for (; i < text.len; i++) {
+    for (size_t i = negative; i < text.len; i++) {
         unsigned digit = (unsigned)text.data[i] - '0';
-        if (digit > 9 || n > (limit - digit) / 10)
+        if (digit > 9)
             return false;
         n = n * 10 + digit;
     }
-    if (negative && n == 0)
+    if (negative ? n == 0 || n > (uint64_t)INT64_MAX + 1 : n > INT64_MAX)
         return false;
-    *out = !negative ? (int64_t)n : n > INT64_MAX ? INT64_MIN : -(int64_t)n;
+    *out = !negative ? (int64_t)n : -(int64_t)(n - 1) - 1;
     return true;
 }
 
 /* see json.h */
-struct tw_value tw__json_value(struct tw_span text)
+void tw__json_value(struct tw_value *out, struct tw_span text)
 {
-    struct tw_value v = {TW_VALUE_NULL, false, 0, text};
-    switch (text.len > 0 ? text.data[0] : 'n') {
+    out->type = TW_VALUE_NULL;
+    out->boolean = false;
+    out->integer = 0;
+    out->text = text;
+    switch (text.data[0]) {
     case 'n': break;
     case 't':
     case 'f':
-        v.type = TW_VALUE_BOOL;
-        v.boolean = text.data[0] == 't';
+        out->type = TW_VALUE_BOOL;
+        out->boolean = text.data[0] == 't';
         break;
-    case '"': v.type = TW_VALUE_STRING; break;
-    case '{': v.type = TW_VALUE_OBJECT; break;
-    case '[': v.type = TW_VALUE_ARRAY; break;
-    default: v.type = read_integer(&v.integer, text) ? TW_VALUE_INTEGER : TW_VALUE_NUMBER; break;
+    case '"': out->type = TW_VALUE_STRING; break;
+    case '{': out->type = TW_VALUE_OBJECT; break;
+    case '[': out->type = TW_VALUE_ARRAY; break;
+    default: out->type = read_integer(&out->integer, text) ? TW_VALUE_INTEGER : TW_VALUE_NUMBER; break;
     }
-    return v;
 }
 
 /* ------ steps ------ */
 
-/* What stands around the members of an object that is stepped through: at least itself. The text was measured as
- * part of its body already; here the limit only keeps the bit stack within bounds. */
+/* What stands around the items of an object or array that is stepped through: at least itself. The text was measured
+ * as part of its body already; here the limit only keeps the bits of skip_value() within their word. */
 enum { LEVELS_OF_A_STEP = 1 };
 
-/* Go to the next item of the object or array, over what opens it or the comma. False: there is none. */
-static bool scan_item(struct tw__scan *s, size_t pos, char open)
+/* The place of the next item: behind what opens the object or array, or behind the comma; NULL if there is none. */
+static inline place next_item(struct tw_span s, size_t pos, char open)
 {
-    s->p += pos;
-    return tw__scan_take(s, pos == 0 ? open : ',');
+    if (pos >= s.len)
+        return NULL;
+    place end = s.data + s.len, p = skip_blanks(s.data + pos, end);
+    return p < end && *p == (pos == 0 ? open : ',') ? skip_blanks(p + 1, end) : NULL;
+}
+
+/* see json.h */
+bool tw__json_step(struct tw_span *name, struct tw_span *value, size_t *pos, struct tw_span object)
+{
+    place quote, from, to, start = next_item(object, *pos, '{');
+    if (start == NULL)
+        return false;
+    place end = object.data + object.len;
+    if ((from = skip_name(start, end, &quote)) == NULL || (to = skip_value(from, end, LEVELS_OF_A_STEP)) == NULL)
+        return false;
+    *name = (struct tw_span){start + 1, (size_t)(quote - start - 1)};
+    *value = (struct tw_span){from, (size_t)(to - from)};
+    *pos = (size_t)(to - object.data);
+    return true;
 }
 
 /* see tuyawire/dps.h */
 int tw_json_next_member(struct tw_span *name, struct tw_value *value, size_t *pos, struct tw_span object)
 {
-    struct tw__scan s = tw__scan_begin(object);
-    const uint8_t *start = s.p;
-    struct tw_span n, text;
-    if (*pos > object.len || !scan_item(&s, *pos, '{') || !tw__scan_name(&s, &n) ||
-        !tw__scan_value(&s, &text, LEVELS_OF_A_STEP))
+    struct tw_span text;
+    if (!tw__json_step(name, &text, pos, object))
         return 0;
-    *pos = (size_t)(s.p - start);
-    *name = n;
-    *value = tw__json_value(text);
+    tw__json_value(value, text);
     return 1;
 }
 
 /* see tuyawire/dps.h */
 int tw_json_next_element(struct tw_value *value, size_t *pos, struct tw_span array)
 {
-    struct tw__scan s = tw__scan_begin(array);
-    const uint8_t *start = s.p;
-    struct tw_span text;
-    if (*pos > array.len || !scan_item(&s, *pos, '[') || !tw__scan_value(&s, &text, LEVELS_OF_A_STEP))
+    place to, from = next_item(array, *pos, '[');
+    if (from == NULL || (to = skip_value(from, array.data + array.len, LEVELS_OF_A_STEP)) == NULL)
         return 0;
-    *pos = (size_t)(s.p - start);
-    *value = tw__json_value(text);
+    tw__json_value(value, (struct tw_span){from, (size_t)(to - from)});
+    *pos = (size_t)(to - array.data);
     return 1;
 }
 

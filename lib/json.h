@@ -35,7 +35,10 @@ bool tw__scan_name(struct tw__scan *s, struct tw_span *name);
 bool tw__scan_value(struct tw__scan *s, struct tw_span *text, unsigned levels);
 
 /* Type and meaning of the text of one value that the scanner has accepted. */
-struct tw_value tw__json_value(struct tw_span text);
+void tw__json_value(struct tw_value *out, struct tw_span text);
+
+/* tw_json_next_member() with the value as text only. */
+bool tw__json_step(struct tw_span *name, struct tw_span *value, size_t *pos, struct tw_span object);
 
 /* Decimal digits without sign or superfluous zeros, at most UINT32_MAX. */
 bool tw__decimal_u32(uint32_t *out, struct tw_span text);

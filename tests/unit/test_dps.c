@@ -478,8 +478,7 @@ static void strings_are_escaped_and_come_back_the_same(void **state)
     for (size_t i = 0; i < sizeof raw; i++)
         raw[i] = (char)i;
     const struct tw_span texts[] = {{(const uint8_t *)raw, sizeof raw},
-                                    span("K\xc3\xbc"
-                                         "che \xe7\x81\xaf \xf0\x9f\x98\x80"),
+                                    span("K\303\274che \xe7\x81\xaf \xf0\x9f\x98\x80"),
                                     span("\"\\"),
                                     {NULL, 0}};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
