@@ -129,17 +129,28 @@ static char *put_escape(char *p, uint8_t c)
     }
 }
 
+/* Characters that stand for themselves in a JSON string. */
+static bool is_plain(uint8_t c)
+{
+    return c >= 0x20 && c < 0x7F && c != '"' && c != '\\';
+}
+
 /* A JSON string; a byte that is no UTF-8 becomes U+FFFD (3 bytes). */
 static char *put_string(char *p, struct tw_span s)
 {
     *p++ = '"';
     for (size_t i = 0; i < s.len;) {
         uint8_t c = s.data[i];
-        size_t n = utf8_len(s.data + i, s.len - i);
+        if (is_plain(c)) { /* nearly all of them */
+            *p++ = (char)c;
+            i++;
+            continue;
+        }
+        size_t n = c < 0x80 ? 1 : utf8_len(s.data + i, s.len - i);
         if (n == 0) {
             p = PUT(p, "\xEF\xBF\xBD");
             i++;
-        } else if (c < 0x20 || c == '"' || c == '\\' || c == 0x7F) {
+        } else if (n == 1) {
             p = put_escape(p, c);
             i++;
         } else {
@@ -157,22 +168,18 @@ static char *put_string_or_null(char *p, const char *s)
     return s == NULL ? PUT(p, "null") : put_string(p, (struct tw_span){(const uint8_t *)s, strlen(s)});
 }
 
-/* A device id comes out of JSON with its escapes in place; it is copied, not escaped again, when that is safe. */
-static char *put_id(char *p, struct tw_span id)
+static void blank_out(char *text, size_t len, char c)
 {
-    if (id.len == 0)
-        return PUT(p, "null");
-    return put_string(p, id);
+    for (char *at = text; (at = memchr(at, c, len - (size_t)(at - text))) != NULL;)
+        *at = ' ';
 }
 
 /* JSON as it is, on one line: a line break between tokens becomes a blank; inside strings there is none. */
 static char *put_json(char *p, struct tw_span json)
 {
     memcpy(p, json.data, json.len);
-    for (size_t i = 0; i < json.len; i++) {
-        if (p[i] == '\n' || p[i] == '\r')
-            p[i] = ' ';
-    }
+    blank_out(p, json.len, '\n');
+    blank_out(p, json.len, '\r');
     return p + json.len;
 }
 
@@ -255,7 +262,7 @@ static char *put_where(char *p, const struct record *r)
     p = PUT(p, ",\"dir\":");
     p = put_text(p, dir_texts[r->dir]);
     p = PUT(p, ",\"device\":");
-    p = put_id(p, r->device);
+    p = r->device.len == 0 ? PUT(p, "null") : put_string(p, r->device);
     if (r->name.len == 0)
         return p;
     p = PUT(p, ",\"name\":");

@@ -29,7 +29,7 @@ struct record {
     const char *src;  /**< "10.0.0.5:51234"; NULL: null */
     const char *dst;
     enum record_dir dir;
-    struct tw_span device; /**< device id as raw JSON string without quotes or plain text; empty: null */
+    struct tw_span device; /**< device id; empty: null */
     struct tw_span name;   /**< name from devices.json, UTF-8; empty: the member is left out */
     int version;           /**< enum tw_version; -1: null */
     int framing;           /**< enum tw_envelope; -1: null */
