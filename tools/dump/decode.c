@@ -1,0 +1,597 @@
+/* decode.c - see decode.h. */
+#include "decode.h"
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "book.h"
+
+enum {
+    TUYA_PORT = 6668,
+    PLAIN_MAX = 65536,
+    ID_TRIES = 64, /* messages of one connection that are searched for a device id; our choice */
+};
+
+struct decoder {
+    struct decode_config config;
+    struct decode_sink sink;
+    struct decode_counts counts;
+    struct tcp_table *tcp;
+    struct ip_fragments *fragments;
+    struct book *book;
+    struct conversation *loose; /* frames without packets around them; made when first needed */
+    uint8_t *plain;
+    uint8_t ports[65536 / 8];
+    uint64_t now_ns;
+    bool keys_are_shared; /* several devices have the same key: only a message can tell them apart */
+    bool said_cap[2];
+};
+
+/* ---- Who is who --------------------------------------------------------------------------------------------------- */
+
+static void write_address(char out[DECODE_ADDRESS_MAX], const struct ip_address *a, uint16_t port)
+{
+    char text[INET6_ADDRSTRLEN];
+    inet_ntop(a->version == 6 ? AF_INET6 : AF_INET, a->bytes, text, sizeof text);
+    snprintf(out, DECODE_ADDRESS_MAX, a->version == 6 ? "[%s]:%u" : "%s:%u", text, (unsigned)port);
+}
+
+static bool is_port(const struct decoder *d, uint16_t port)
+{
+    return (d->ports[port / 8] >> port % 8 & 1) != 0;
+}
+
+static const struct devices_entry *device_of_key(const struct decoder *d, size_t key_index)
+{
+    if (d->config.devices == NULL || d->config.entry_of_key == NULL || key_index == TW_NO_INDEX)
+        return NULL;
+    size_t i = d->config.entry_of_key[key_index];
+    return i != TW_NO_INDEX ? &d->config.devices->entries[i] : NULL;
+}
+
+static const struct devices_entry *device_of_id(const struct decoder *d, struct tw_span id)
+{
+    return d->config.devices != NULL && id.len > 0 ? devices_by_id(d->config.devices, id) : NULL;
+}
+
+static void set_id(struct decoder *d, struct conversation *c, struct tw_span id)
+{
+    if (id.len == 0 || id.len > sizeof c->id_text)
+        return;
+    memcpy(c->id_text, id.data, id.len);
+    c->id = (struct tw_span){(const uint8_t *)c->id_text, id.len};
+    c->device = device_of_id(d, c->id);
+}
+
+/* What the key says about the device. */
+static void learn_key(struct decoder *d, struct conversation *c, size_t key_index)
+{
+    if (key_index == TW_NO_INDEX || key_index == c->key_index)
+        return;
+    c->key_index = key_index;
+    struct tw_keyring_entry e = tw_keyring_get(d->config.ring, key_index);
+    if (e.id.len > 0 && !c->id_proven) {
+        c->id = e.id;
+        c->id_proven = true;
+        c->device = device_of_key(d, key_index);
+    }
+}
+
+/* What a body says about the device. An id that the list knows outweighs what the key says: keys may be shared. */
+static void learn_body(struct decoder *d, struct conversation *c, const struct tw_body *body)
+{
+    c->id_tries++;
+    struct tw_span id = body->dev_id.len > 0 ? body->dev_id : body->gw_id;
+    if (id.len == 0)
+        return;
+    if (!c->id_proven || (d->keys_are_shared && device_of_id(d, id) != NULL))
+        set_id(d, c, id);
+    c->id_proven = true;
+    c->id_tries = ID_TRIES;
+}
+
+static void remember_address(struct decoder *d, const struct conversation *c, enum tw_version version)
+{
+    if (c->device_side < 0)
+        return;
+    const struct tcp_endpoint *e = &c->flow->side[c->device_side];
+    const struct book_entry *old = book_find(d->book, &e->address, e->port);
+    if (old != NULL && old->key_index == c->key_index && old->version == version)
+        return;
+    struct book_entry n = {
+        .address = e->address, .port = e->port, .has_version = true, .version = version, .key_index = c->key_index};
+    book_put(d->book, &n);
+}
+
+static void hint_observer(struct decoder *d, struct conversation *c)
+{
+    size_t key_index = TW_NO_INDEX;
+    const enum tw_version *version = d->config.has_version ? &d->config.version : NULL;
+    if (c->device_side >= 0) {
+        const struct tcp_endpoint *e = &c->flow->side[c->device_side];
+        const struct book_entry *announced = book_find(d->book, &e->address, 0);
+        const struct book_entry *talked = book_find(d->book, &e->address, e->port);
+        if (announced != NULL && announced->id_len > 0) {
+            struct tw_span id = {announced->id, announced->id_len};
+            key_index = tw_keyring_find(d->config.ring, id);
+            if (announced->has_version)
+                version = &announced->version;
+            set_id(d, c, id);
+        }
+        if (talked != NULL && key_index == TW_NO_INDEX)
+            key_index = talked->key_index;
+        if (talked != NULL && version == NULL)
+            version = &talked->version;
+    }
+    tw_observer_hint(c->observer, key_index, version);
+}
+
+/* ---- Connections -------------------------------------------------------------------------------------------------- */
+
+/* The owner of the Tuya port is the device; if that does not tell, the sender of the SYN is the client. */
+static int find_device_side(const struct decoder *d, const struct tcp_flow *f)
+{
+    bool is_tuya[2] = {is_port(d, f->side[0].port), is_port(d, f->side[1].port)};
+    if (is_tuya[0] != is_tuya[1])
+        return is_tuya[0] ? 0 : 1;
+    return f->client >= 0 ? !f->client : -1;
+}
+
+static void count_memory(struct tcp_flow *f, const struct conversation *c)
+{
+    f->user_memory = sizeof *c + (c->observer != NULL ? tw_observer_memory(c->observer) : 0);
+}
+
+static void on_begin(void *ctx, struct tcp_flow *f)
+{
+    struct decoder *d = ctx;
+    struct conversation *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return;
+    c->flow = f;
+    c->number = f->number;
+    c->key_index = TW_NO_INDEX;
+    c->device_side = find_device_side(d, f);
+    c->labelled_device = c->device_side >= 0 ? c->device_side : 1;
+    for (int side = 0; side < 2; side++)
+        write_address(c->address[side], &f->side[side].address, f->side[side].port);
+    enum tw_observer_roles roles = c->device_side >= 0 ? TW_ROLES_KNOWN : TW_ROLES_UNKNOWN;
+    if (tw_observer_new(&c->observer, d->config.ring, roles) != TW_OK) {
+        free(c);
+        return;
+    }
+    hint_observer(d, c);
+    f->user = c;
+    count_memory(f, c);
+}
+
+static enum record_key record_key(enum tw_key_kind kind)
+{
+    return kind == TW_KEY_LOCAL ? RECORD_KEY_LOCAL : kind == TW_KEY_SESSION ? RECORD_KEY_SESSION : RECORD_KEY_NONE;
+}
+
+static void fill_record(struct record *r, const struct tw_observed *ev)
+{
+    record_init(r);
+    if (ev->has_header_fields) {
+        record_set_frame(r, &ev->frame);
+        r->integrity = ev->checked == TW_CHECK_OK    ? RECORD_INTEGRITY_OK
+                       : ev->checked == TW_CHECK_BAD ? RECORD_INTEGRITY_BAD
+                                                     : RECORD_UNCHECKED;
+    }
+    if (ev->has_frame && ev->error == TW_OK)
+        record_set_message(r, &ev->message);
+    r->version = ev->version_known ? (int)ev->message.version : -1;
+    r->dir = !ev->direction_known            ? RECORD_DIR_UNKNOWN
+             : ev->direction == TW_TO_DEVICE ? RECORD_TO_DEVICE
+                                             : RECORD_FROM_DEVICE;
+    r->key = record_key(ev->key_kind);
+    r->error = ev->error;
+}
+
+static void set_device(struct record *r, const struct conversation *c)
+{
+    r->device = c->id;
+    if (c->device != NULL)
+        r->name = (struct tw_span){(const uint8_t *)c->device->name, strlen(c->device->name)};
+}
+
+static void hand_on(struct decoder *d, struct seen *s)
+{
+    d->counts.messages++;
+    d->counts.undecoded += s->record.error != TW_OK;
+    d->sink.seen(d->sink.ctx, s);
+}
+
+static void on_event(struct decoder *d, struct conversation *c, int side, const struct tw_observed *ev,
+                     uint64_t time_ns)
+{
+    struct seen s = {.observed = ev, .session = ev->session};
+    if (c->first_ns == 0)
+        c->first_ns = time_ns;
+    if (c->device_side < 0 && ev->direction_known)
+        c->device_side = ev->direction == TW_FROM_DEVICE ? side : !side;
+    fill_record(&s.record, ev);
+    learn_key(d, c, ev->key_index);
+    if (ev->error == TW_OK && ev->version_known)
+        remember_address(d, c, ev->message.version);
+    bool want_id = c->id_tries < ID_TRIES && (!c->id_proven || d->keys_are_shared);
+    if (ev->error == TW_OK && ev->message.payload.len > 0 && (d->config.want_bodies || want_id)) {
+        s.has_body = tw_body_parse(&s.body, ev->message.payload) == TW_OK;
+        s.record.payload_is_json = s.has_body;
+        if (s.has_body && want_id)
+            learn_body(d, c, &s.body);
+    }
+    s.verdict = verdict_of(&c->verdict, ev, time_ns, tw_keyring_size(d->config.ring), &s.reply_ns);
+    if (ev->has_frame)
+        s.raw = ev->frame.raw;
+    s.device = c->device;
+    if (c != d->loose) {
+        s.conversation = c;
+        s.record.src = c->address[side];
+        s.record.dst = c->address[!side];
+    }
+    s.record.time_ns = time_ns;
+    s.record.flow = c->number;
+    s.record.detail = s.verdict.detail;
+    set_device(&s.record, c);
+    hand_on(d, &s);
+}
+
+/* How this side is called towards the observer: for good, also when the frames tell otherwise later. */
+static enum tw_direction label_of(const struct conversation *c, int side)
+{
+    return side == c->labelled_device ? TW_FROM_DEVICE : TW_TO_DEVICE;
+}
+
+static void drain(struct decoder *d, struct conversation *c, int side, uint64_t time_ns)
+{
+    struct tw_observed ev;
+    int rc;
+    while ((rc = tw_observer_next(c->observer, &ev)) != 0)
+        if (rc == 1)
+            on_event(d, c, side, &ev, time_ns);
+}
+
+static void on_data(void *ctx, struct tcp_flow *f, int side, struct tw_span bytes, uint64_t time_ns)
+{
+    struct decoder *d = ctx;
+    struct conversation *c = f->user;
+    if (c == NULL)
+        return;
+    tw_observer_feed(c->observer, label_of(c, side), bytes.data, bytes.len);
+    drain(d, c, side, time_ns);
+    count_memory(f, c);
+}
+
+static void on_gap(void *ctx, struct tcp_flow *f, int side, uint64_t missing, uint64_t time_ns)
+{
+    struct decoder *d = ctx;
+    struct conversation *c = f->user;
+    if (c == NULL)
+        return;
+    tw_observer_gap(c->observer, label_of(c, side), missing);
+    drain(d, c, side, time_ns);
+    count_memory(f, c);
+}
+
+static void on_end(void *ctx, struct tcp_flow *f, int side, uint64_t time_ns)
+{
+    struct decoder *d = ctx;
+    struct conversation *c = f->user;
+    if (c == NULL)
+        return;
+    tw_observer_end(c->observer, label_of(c, side));
+    drain(d, c, side, time_ns);
+}
+
+static void on_close(void *ctx, struct tcp_flow *f, uint64_t time_ns)
+{
+    struct decoder *d = ctx;
+    struct conversation *c = f->user;
+    if (c == NULL)
+        return;
+    verdict_close(&c->verdict);
+    if (d->sink.closed != NULL)
+        d->sink.closed(d->sink.ctx, c, time_ns);
+    tw_observer_free(c->observer);
+    free(c);
+    f->user = NULL;
+}
+
+static void on_capped(void *ctx, struct tcp_flow *f, enum tcp_cap cap)
+{
+    struct decoder *d = ctx;
+    if (d->said_cap[cap])
+        return;
+    d->said_cap[cap] = true;
+    char from[DECODE_ADDRESS_MAX], to[DECODE_ADDRESS_MAX], text[320];
+    write_address(from, &f->side[0].address, f->side[0].port);
+    write_address(to, &f->side[1].address, f->side[1].port);
+    if (cap == TCP_CAP_FLOW)
+        snprintf(text, sizeof text,
+                 "%s - %s: too many bytes wait for a lost segment; it is given up (--memory raises the "
+                 "limit; said once)",
+                 from, to);
+    else
+        snprintf(text, sizeof text,
+                 "too many connections at the same time: those silent longest are given up, beginning "
+                 "with %s - %s (--memory raises the limit; said once)",
+                 from, to);
+    d->sink.warn(d->sink.ctx, text);
+}
+
+/* ---- Datagrams ---------------------------------------------------------------------------------------------------- */
+
+static const char *datagram_detail(int error)
+{
+    switch (error) {
+    case TW_E_PREFIX: return "not a Tuya datagram";
+    case TW_NEED_MORE: return "the datagram is cut off: capture with a larger snap length";
+    default: return tw_strerror(error);
+    }
+}
+
+static void learn_announcement(struct decoder *d, const struct ip_packet *ip, const struct tw_discovery *disc)
+{
+    struct book_entry e = {.address = ip->src, .key_index = TW_NO_INDEX};
+    if (disc->is_request || disc->gw_id.len == 0 || disc->gw_id.len > sizeof e.id)
+        return;
+    memcpy(e.id, disc->gw_id.data, disc->gw_id.len);
+    e.id_len = (uint8_t)disc->gw_id.len;
+    const struct book_entry *old = book_find(d->book, &ip->src, 0);
+    bool shared = old != NULL && (old->id_len != disc->gw_id.len || memcmp(old->id, e.id, old->id_len) != 0);
+    if (shared)
+        e.id_len = 0; /* several devices at one address: a simulator, or a relay; the address tells nothing */
+    e.has_version =
+        !shared && tw_version_parse(&e.version, (const char *)disc->version.data, disc->version.len) == TW_OK;
+    book_put(d->book, &e);
+}
+
+static void fill_discovery(struct decoder *d, struct seen *s, const struct tw_discovery *disc)
+{
+    struct record *r = &s->record;
+    enum tw_version version;
+    record_set_message(r, &disc->message);
+    if (disc->version.len > 0 &&
+        tw_version_parse(&version, (const char *)disc->version.data, disc->version.len) == TW_OK)
+        r->version = (int)version;
+    r->framing = !disc->framed ? -1 : disc->message.version == TW_V35 ? TW_ENVELOPE_6699 : TW_ENVELOPE_55AA;
+    if (!disc->framed)
+        r->seq = r->cmd = -1;
+    r->integrity = disc->framed ? RECORD_INTEGRITY_OK : RECORD_UNCHECKED;
+    r->key = disc->message.encrypted ? RECORD_KEY_DISCOVERY : RECORD_KEY_NONE;
+    r->payload_is_json = true;
+    r->device = disc->gw_id;
+    s->discovery = disc;
+    s->body = disc->body;
+    s->has_body = true;
+    s->device = device_of_id(d, disc->gw_id);
+    if (s->device != NULL)
+        r->name = (struct tw_span){(const uint8_t *)s->device->name, strlen(s->device->name)};
+}
+
+static void fill_bad_datagram(struct record *r, const struct datagram *g, int error)
+{
+    static const struct tw_frame_rules rules = {.max_length = TW_FRAME_LENGTH_MAX};
+    struct tw_frame f;
+    size_t consumed;
+    if (tw_frame_parse(&f, &consumed, g->data.data, g->data.len, &rules) == TW_OK)
+        record_set_frame(r, &f);
+    r->integrity = error == TW_E_INTEGRITY ? RECORD_INTEGRITY_BAD : RECORD_UNCHECKED;
+    r->error = error;
+    r->detail = datagram_detail(error);
+}
+
+static void on_datagram(struct decoder *d, const struct ip_packet *ip, const struct datagram *g)
+{
+    char src[DECODE_ADDRESS_MAX], dst[DECODE_ADDRESS_MAX];
+    struct tw_discovery disc;
+    struct seen s = {.raw = g->data};
+    record_init(&s.record);
+    int rc =
+        tw_discovery_open(&disc, tw_keyring_crypto(d->config.ring), g->data.data, g->data.len, d->plain, PLAIN_MAX);
+    if (rc == TW_OK) {
+        learn_announcement(d, ip, &disc);
+        fill_discovery(d, &s, &disc);
+    } else {
+        fill_bad_datagram(&s.record, g, g->missing > 0 ? TW_NEED_MORE : rc);
+    }
+    write_address(src, &ip->src, g->src_port);
+    write_address(dst, &ip->dst, g->dst_port);
+    s.verdict = (struct verdict){rc == TW_OK ? VERDICT_FINE : VERDICT_BAD_FRAME, s.record.detail};
+    s.record.dir = RECORD_BROADCAST;
+    s.record.time_ns = d->now_ns;
+    s.record.src = src;
+    s.record.dst = dst;
+    hand_on(d, &s);
+}
+
+/* ---- Loose frames ------------------------------------------------------------------------------------------------- */
+
+static bool is_discovery(const struct decoder *d, struct tw_span frame, struct tw_discovery *out)
+{
+    static const struct tw_frame_rules rules = {.max_length = TW_FRAME_LENGTH_MAX};
+    struct tw_frame f;
+    size_t consumed;
+    if (tw_frame_parse(&f, &consumed, frame.data, frame.len, &rules) != TW_OK)
+        return false;
+    switch (f.command) {
+    case TW_CMD_UDP:
+    case TW_CMD_UDP_NEW:
+    case TW_CMD_BROADCAST_LPV34:
+    case TW_CMD_REQ_DEVINFO:
+    case TW_CMD_SCENE_EXECUTE: /* the number of set-up announcements, too */
+        return tw_discovery_open(out, tw_keyring_crypto(d->config.ring), frame.data, frame.len, d->plain,
+                                 PLAIN_MAX) == TW_OK;
+    default: return false;
+    }
+}
+
+static struct conversation *loose_conversation(struct decoder *d)
+{
+    if (d->loose != NULL)
+        return d->loose;
+    struct conversation *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return NULL;
+    c->key_index = TW_NO_INDEX;
+    c->device_side = -1;
+    c->labelled_device = 1;
+    if (tw_observer_new(&c->observer, d->config.ring, TW_ROLES_MIXED) != TW_OK) {
+        free(c);
+        return NULL;
+    }
+    tw_observer_hint(c->observer, TW_NO_INDEX, d->config.has_version ? &d->config.version : NULL);
+    return d->loose = c;
+}
+
+void decode_frame(struct decoder *d, struct tw_span frame)
+{
+    struct tw_discovery disc;
+    if (is_discovery(d, frame, &disc)) {
+        struct seen s = {.raw = frame};
+        record_init(&s.record);
+        fill_discovery(d, &s, &disc);
+        s.record.dir = RECORD_BROADCAST;
+        hand_on(d, &s);
+        return;
+    }
+    struct conversation *c = loose_conversation(d);
+    if (c == NULL)
+        return;
+    memset(&c->verdict, 0, sizeof c->verdict); /* lines of a log need not follow each other */
+    tw_observer_feed(c->observer, TW_TO_DEVICE, frame.data, frame.len);
+    drain(d, c, 0, 0);
+    tw_observer_end(c->observer, TW_TO_DEVICE);
+    drain(d, c, 0, 0);
+}
+
+/* ---- Packets ------------------------------------------------------------------------------------------------------ */
+
+static bool has_shared_keys(const tw_keyring *ring)
+{
+    size_t n = tw_keyring_size(ring);
+    for (size_t i = 0; i < n && n <= 1000; i++) /* more than a household: assume it */
+        for (size_t j = i + 1; j < n; j++)
+            if (memcmp(tw_keyring_get(ring, i).key, tw_keyring_get(ring, j).key, TW_KEY_LEN) == 0)
+                return true;
+    return n > 1000;
+}
+
+static void set_ports(struct decoder *d)
+{
+    static const uint16_t usual[] = {TUYA_PORT, TW_UDP_PORT_CLEAR, TW_UDP_PORT_ENCRYPTED, TW_UDP_PORT_REQUEST};
+    const uint16_t *ports = d->config.n_ports > 0 ? d->config.ports : usual;
+    size_t n = d->config.n_ports > 0 ? d->config.n_ports : sizeof usual / sizeof usual[0];
+    for (size_t i = 0; i < n; i++)
+        d->ports[ports[i] / 8] |= (uint8_t)(1u << ports[i] % 8);
+}
+
+struct decoder *decode_new(const struct decode_config *config, const struct decode_sink *sink)
+{
+    struct decoder *d = calloc(1, sizeof *d);
+    if (d == NULL)
+        return NULL;
+    d->config = *config;
+    d->sink = *sink;
+    set_ports(d);
+    d->keys_are_shared = has_shared_keys(config->ring);
+    const struct tcp_sink tcp_sink = {.ctx = d,
+                                      .begin = on_begin,
+                                      .data = on_data,
+                                      .gap = on_gap,
+                                      .end = on_end,
+                                      .close = on_close,
+                                      .capped = on_capped};
+    d->tcp = tcp_table_new(&tcp_sink, &config->limits);
+    d->fragments = ip_fragments_new();
+    d->book = book_new();
+    d->plain = malloc(PLAIN_MAX);
+    if (d->tcp == NULL || d->fragments == NULL || d->book == NULL || d->plain == NULL) {
+        decode_free(d);
+        return NULL;
+    }
+    return d;
+}
+
+void decode_free(struct decoder *d)
+{
+    if (d == NULL)
+        return;
+    tcp_table_free(d->tcp);
+    if (d->loose != NULL)
+        tw_observer_free(d->loose->observer);
+    free(d->loose);
+    ip_fragments_free(d->fragments);
+    book_free(d->book);
+    free(d->plain);
+    free(d);
+}
+
+static enum packet_result take_packet(struct decoder *d, int link_type, struct tw_span packet)
+{
+    struct link_payload link;
+    struct ip_packet ip;
+    struct segment segment;
+    struct datagram datagram;
+    enum packet_result r = link_open(&link, link_type, packet);
+    if (r != PACKET_OK)
+        return r;
+    r = ip_open(&ip, d->fragments, link.ether_type, link.data);
+    if (r != PACKET_OK)
+        return r;
+    r = segment_open(&segment, &ip);
+    if (r == PACKET_OK) {
+        if (!is_port(d, segment.src_port) && !is_port(d, segment.dst_port))
+            return PACKET_OTHER;
+        d->counts.tcp++;
+        tcp_push(d->tcp, &ip, &segment, d->now_ns);
+        return PACKET_OK;
+    }
+    if (r != PACKET_OTHER)
+        return r;
+    r = datagram_open(&datagram, &ip);
+    if (r != PACKET_OK)
+        return r;
+    if (!is_port(d, datagram.src_port) && !is_port(d, datagram.dst_port))
+        return PACKET_OTHER;
+    d->counts.udp++;
+    on_datagram(d, &ip, &datagram);
+    return PACKET_OK;
+}
+
+void decode_packet(struct decoder *d, int link_type, struct tw_span packet, uint64_t time_ns)
+{
+    d->counts.packets++;
+    d->counts.bytes += packet.len;
+    d->now_ns = time_ns;
+    switch (take_packet(d, link_type, packet)) {
+    case PACKET_OK: break;
+    case PACKET_KEPT: d->counts.fragments++; break;
+    case PACKET_OTHER: d->counts.other++; break;
+    case PACKET_CUT: d->counts.cut++; break;
+    case PACKET_MALFORMED: d->counts.malformed++; break;
+    }
+}
+
+void decode_tick(struct decoder *d, uint64_t time_ns)
+{
+    d->now_ns = time_ns;
+    tcp_tick(d->tcp, time_ns);
+}
+
+void decode_finish(struct decoder *d)
+{
+    tcp_finish(d->tcp, d->now_ns);
+}
+
+const struct decode_counts *decode_counts(const struct decoder *d)
+{
+    return &d->counts;
+}
+
+size_t decode_memory(const struct decoder *d)
+{
+    return tcp_memory(d->tcp) + ip_fragments_memory(d->fragments);
+}

@@ -1,0 +1,95 @@
+/* decode.h - packets in, messages out: link, IP, TCP, observer and discovery, one behind the other.
+ *
+ *   decode_packet() --> link --> ip --> tcp --> observer --> struct seen --> sink
+ *                                  \--> udp --> discovery --/
+ *
+ * One decoder serves one capture or live interface, or several files one after the other. */
+#ifndef DUMP_DECODE_H
+#define DUMP_DECODE_H
+
+#include "common/devices.h"
+#include "common/record.h"
+#include "tcp.h"
+#include "tuyawire/discovery.h"
+#include "tuyawire/dps.h"
+#include "tuyawire/observer.h"
+#include "verdict.h"
+
+enum { DECODE_ADDRESS_MAX = 56 }; /* "[ipv6]:port" and NUL */
+
+/* One TCP connection, or one sender of datagrams. */
+struct conversation {
+    uint64_t number;                     /* from 1; 0: datagrams */
+    uint64_t first_ns;                   /* of its first record */
+    char address[2][DECODE_ADDRESS_MAX]; /* per side of the flow */
+    int device_side;                     /* 0 or 1; -1: nobody knows */
+    int labelled_device;                 /* the side that is fed as TW_FROM_DEVICE */
+    size_t key_index;                    /* in the keyring, or TW_NO_INDEX */
+    struct tw_span id;                   /* device id, borrowed from the keyring or id_text */
+    char id_text[64];
+    const struct devices_entry *device; /* NULL: not in the list */
+    bool id_proven;                     /* by a key or a body, not only by an announcement */
+    unsigned id_tries;                  /* messages that were searched for a device id */
+    int family;                         /* enum units_family that its data points betray */
+    struct verdict_state verdict;
+    const struct tcp_flow *flow; /* NULL: datagrams */
+    tw_observer *observer;
+};
+
+/* One record: a message, or bytes that are none. Everything is borrowed for the call. */
+struct seen {
+    struct record record;                    /* as --json prints it */
+    struct conversation *conversation;       /* NULL: a datagram, or --hex */
+    const struct tw_observed *observed;      /* NULL: a datagram */
+    const struct tw_discovery *discovery;    /* NULL: not one, or it could not be opened */
+    const struct devices_entry *device;      /* NULL: not known */
+    const struct tw_session_secret *session; /* not NULL: a session key was found with this message */
+    struct tw_body body;                     /* when has_body: the payload is JSON */
+    bool has_body;
+    struct verdict verdict;
+    uint64_t reply_ns;  /* of a reply: time since its request; 0: not a reply */
+    struct tw_span raw; /* the frame as captured; empty: none */
+};
+
+struct decode_sink {
+    void *ctx;
+    void (*seen)(void *ctx, struct seen *s);
+    /* A connection is over: counts and open requests are final. NULL: not wanted. */
+    void (*closed)(void *ctx, struct conversation *c, uint64_t time_ns);
+    /* What the user should know, once each ("memory limit reached, ..."). */
+    void (*warn)(void *ctx, const char *text);
+};
+
+struct decode_config {
+    tw_keyring *ring;              /* borrowed */
+    const struct devices *devices; /* borrowed; NULL: none. Entry i of the keyring is entry_of_key[i] */
+    const size_t *entry_of_key;    /* index into devices, or TW_NO_INDEX */
+    const uint16_t *ports;         /* TCP and UDP ports; n_ports 0: 6668, 6666, 6667, 7000 */
+    size_t n_ports;
+    bool has_version; /* -P: what to expect where the bytes do not tell */
+    enum tw_version version;
+    bool want_bodies; /* fill seen.body for every message */
+    struct tcp_limits limits;
+};
+
+struct decoder;
+
+/* NULL: out of memory. config and sink are copied. */
+struct decoder *decode_new(const struct decode_config *config, const struct decode_sink *sink);
+void decode_free(struct decoder *d); /* NULL is fine */
+
+/* Take one captured packet. */
+void decode_packet(struct decoder *d, int link_type, struct tw_span packet, uint64_t time_ns);
+/* Take one frame without a packet around it, out of a log. */
+void decode_frame(struct decoder *d, struct tw_span frame);
+void decode_tick(struct decoder *d, uint64_t time_ns); /* live: time passes */
+void decode_finish(struct decoder *d);                 /* the capture is over */
+
+/* What was read and not decoded, for the summary. */
+struct decode_counts {
+    uint64_t packets, bytes, tcp, udp, other, cut, malformed, fragments, messages, undecoded;
+};
+const struct decode_counts *decode_counts(const struct decoder *d);
+size_t decode_memory(const struct decoder *d);
+
+#endif

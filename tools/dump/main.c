@@ -1,0 +1,412 @@
+/* main.c - tuya-dump: what was asked for is wired together, read to the end, and summed up in an exit code. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "capture.h"
+#include "common/file.h"
+#include "common/keylog.h"
+#include "decode.h"
+#include "hexlog.h"
+#include "output.h"
+#include "settings.h"
+
+enum { MAX_OUTPUTS = 8, HEX_LIMIT = 256 << 20 };
+
+struct program {
+    struct settings settings;
+    struct devices devices;
+    bool has_devices;
+    tw_keyring *ring;
+    size_t *entry_of_key; /* per key of the ring: its device, or TW_NO_INDEX */
+    size_t n_entries;
+    struct out out;
+    struct output *outputs[MAX_OUTPUTS];
+    size_t n_outputs;
+    struct decoder *decoder;
+    uint64_t undecoded; /* messages that passed the filter and stayed closed */
+    uint64_t wrong_key;
+};
+
+/* ---- Keys ----------------------------------------------------------------------------------------------------------- */
+
+static int add_key(struct program *p, const uint8_t key[TW_KEY_LEN], struct tw_span id,
+                   const enum tw_version *version, size_t entry)
+{
+    size_t *grown = realloc(p->entry_of_key, (p->n_entries + 1) * sizeof *grown);
+    if (grown == NULL || tw_keyring_add(p->ring, key, id, version) != TW_OK) {
+        p->entry_of_key = grown != NULL ? grown : p->entry_of_key;
+        return -1;
+    }
+    grown[p->n_entries++] = entry;
+    p->entry_of_key = grown;
+    return 0;
+}
+
+static int add_key_file(struct program *p, struct why *why)
+{
+    uint8_t(*keys)[TW_KEY_LEN];
+    size_t n;
+    int rc = 0;
+    if (opt_key_file(&keys, &n, p->settings.key_file, why) != 0)
+        return -1;
+    for (size_t i = 0; i < n && rc == 0; i++)
+        rc = add_key(p, keys[i], (struct tw_span){0}, NULL, TW_NO_INDEX);
+    opt_keys_free(keys, n);
+    return rc;
+}
+
+static int add_devices(struct program *p, struct why *why)
+{
+    size_t n_bad = 0;
+    if (devices_load(&p->devices, p->settings.devices_file, why) != 0)
+        return -1;
+    p->has_devices = true;
+    for (size_t i = 0; i < p->devices.n; i++) {
+        const struct devices_entry *e = &p->devices.entries[i];
+        if (e->key_state != DEVICES_KEY_OK) {
+            n_bad += e->key_state == DEVICES_KEY_LENGTH;
+            continue;
+        }
+        if (e->sub)
+            continue; /* its gateway speaks for it, with the gateway's key */
+        struct tw_span id = {(const uint8_t *)e->id, strlen(e->id)};
+        if (add_key(p, e->key, id, e->has_version ? &e->version : NULL, i) != 0)
+            return why_set(why, "out of memory");
+    }
+    if (n_bad > 0)
+        say_warn("%s: %zu keys are not 16 characters long and are left out", p->settings.devices_file, n_bad);
+    return 0;
+}
+
+static int add_key_log(struct program *p, struct why *why)
+{
+    struct keylog log;
+    if (keylog_load(&log, p->settings.key_log_file, why) != 0)
+        return -1;
+    int rc = 0;
+    for (size_t i = 0; i < log.n && rc == 0; i++) {
+        struct tw_session_secret s = {.version = log.entries[i].version};
+        memcpy(s.client_nonce, log.entries[i].client_nonce, sizeof s.client_nonce);
+        memcpy(s.key, log.entries[i].key, sizeof s.key);
+        rc = tw_keyring_add_session(p->ring, &s) == TW_OK ? 0 : why_set(why, "out of memory");
+        explicit_bzero(&s, sizeof s);
+    }
+    keylog_free(&log);
+    return rc;
+}
+
+/* --session-key: nobody says which of the two versions it belongs to, so it is tried for both. */
+static int add_session_key(struct program *p, struct why *why)
+{
+    static const enum tw_version versions[] = {TW_V34, TW_V35};
+    for (size_t i = 0; i < 2; i++) {
+        struct tw_session_secret s = {.version = versions[i]};
+        memcpy(s.key, p->settings.session_key, sizeof s.key);
+        int rc = tw_keyring_add_session(p->ring, &s);
+        explicit_bzero(&s, sizeof s);
+        if (rc != TW_OK)
+            return why_set(why, "out of memory");
+    }
+    return 0;
+}
+
+static int fill_keyring(struct program *p, struct why *why)
+{
+    const struct settings *s = &p->settings;
+    int rc = tw_keyring_new(&p->ring);
+    if (rc != TW_OK)
+        return why_set(why, "%s", tw_strerror(rc));
+    for (size_t i = 0; i < s->n_keys; i++)
+        if (add_key(p, s->keys[i], (struct tw_span){0}, NULL, TW_NO_INDEX) != 0)
+            return why_set(why, "out of memory");
+    if (s->key_file != NULL && add_key_file(p, why) != 0)
+        return -1;
+    if (s->devices_file != NULL && add_devices(p, why) != 0)
+        return -1;
+    if (s->key_log_file != NULL && add_key_log(p, why) != 0)
+        return -1;
+    if (s->has_session_key && add_session_key(p, why) != 0)
+        return -1;
+    return 0;
+}
+
+/* ---- From the decoder to the outputs ---------------------------------------------------------------------------------- */
+
+static void write_key_log(struct program *p, const struct seen *s)
+{
+    struct keylog_entry e = {.version = s->session->version};
+    struct why why;
+    memcpy(e.client_nonce, s->session->client_nonce, sizeof e.client_nonce);
+    memcpy(e.key, s->session->key, sizeof e.key);
+    if (s->record.device.len > 0 && s->record.device.len <= KEYLOG_ID_MAX)
+        memcpy(e.device_id, s->record.device.data, s->record.device.len);
+    if (keylog_append(p->settings.write_key_log_file, &e, &why) != 0)
+        say_die(EXIT_CODE_INPUT, "--write-key-log: %s", why.text);
+    explicit_bzero(&e, sizeof e);
+}
+
+static void on_seen(void *ctx, struct seen *s)
+{
+    struct program *p = ctx;
+    if (s->session != NULL && p->settings.write_key_log_file != NULL)
+        write_key_log(p, s);
+    p->undecoded += s->record.error != TW_OK;
+    for (size_t i = 0; i < p->n_outputs; i++)
+        p->outputs[i]->seen(p->outputs[i], s);
+}
+
+static void on_closed(void *ctx, struct conversation *c, uint64_t time_ns)
+{
+    struct program *p = ctx;
+    for (size_t i = 0; i < p->n_outputs; i++)
+        if (p->outputs[i]->closed != NULL)
+            p->outputs[i]->closed(p->outputs[i], c, time_ns);
+}
+
+static void on_warn(void *ctx, const char *text)
+{
+    (void)ctx;
+    say_warn("%s", text);
+}
+
+static int add_output(struct program *p, struct output *o)
+{
+    if (o == NULL)
+        return -1;
+    p->outputs[p->n_outputs++] = o;
+    return 0;
+}
+
+static int add_outputs(struct program *p, struct why *why)
+{
+    const struct settings *s = &p->settings;
+    int rc = out_init(&p->out, STDOUT_FILENO);
+    if (rc == 0 && s->format == FORMAT_JSON)
+        rc = add_output(p, output_json(&p->out));
+    else if (rc == 0)
+        rc = add_output(p, output_text(&p->out, opt_colour_wanted(s->colour, stdout), s->verbose, s->show_keys));
+    return rc == 0 ? 0 : why_set(why, "out of memory");
+}
+
+static int make_decoder(struct program *p, struct why *why)
+{
+    const struct settings *s = &p->settings;
+    const struct decode_config config = {
+        .ring = p->ring,
+        .devices = p->has_devices ? &p->devices : NULL,
+        .entry_of_key = p->entry_of_key,
+        .ports = s->ports,
+        .n_ports = s->n_ports,
+        .has_version = s->has_version,
+        .version = s->version,
+        .want_bodies = s->format != FORMAT_JSON,
+        .limits = {.per_flow = s->memory / 16, .total = s->memory},
+    };
+    const struct decode_sink sink = {.ctx = p, .seen = on_seen, .closed = on_closed, .warn = on_warn};
+    p->decoder = decode_new(&config, &sink);
+    return p->decoder != NULL ? 0 : why_set(why, "out of memory");
+}
+
+/* ---- Input ------------------------------------------------------------------------------------------------------------ */
+
+/* The words behind the options as one text; NULL: there are none. Owned by the caller. */
+static char *join_arguments(const struct settings *s, char separator)
+{
+    size_t len = 1;
+    for (size_t i = 0; i < s->n_arguments; i++)
+        len += strlen(s->arguments[i]) + 1;
+    char *text = s->n_arguments > 0 ? malloc(len) : NULL;
+    if (text == NULL)
+        return NULL;
+    char *at = text;
+    for (size_t i = 0; i < s->n_arguments; i++) {
+        size_t n = strlen(s->arguments[i]);
+        memcpy(at, s->arguments[i], n);
+        at += n;
+        *at++ = separator;
+    }
+    at[-1] = '\0';
+    return text;
+}
+
+static struct capture *stoppable;
+
+static void on_signal(int number)
+{
+    (void)number;
+    if (stoppable != NULL)
+        capture_stop(stoppable);
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Packets until the input ends. @return 0, or EXIT_CODE_INPUT when it ends too early */
+static int read_packets(struct program *p, struct capture *c, bool live)
+{
+    struct capture_packet packet;
+    struct why why;
+    for (;;) {
+        switch (capture_next(c, &packet, &why)) {
+        case CAPTURE_PACKET:
+            decode_packet(p->decoder, packet.link_type, packet.data, packet.time_ns);
+            if (live)
+                out_flush(&p->out);
+            break;
+        case CAPTURE_IDLE:
+            decode_tick(p->decoder, now_ns());
+            out_flush(&p->out);
+            break;
+        case CAPTURE_END: return EXIT_CODE_OK;
+        case CAPTURE_FAULT:
+            out_flush(&p->out);
+            say_warn("%s; everything before it is printed", why.text);
+            return EXIT_CODE_INPUT;
+        }
+        if (p->out.error != 0)
+            return EXIT_CODE_OK;
+    }
+}
+
+static int read_files(struct program *p, const char *filter)
+{
+    int worst = EXIT_CODE_OK;
+    for (size_t i = 0; i < p->settings.n_files; i++) {
+        struct capture *c;
+        struct why why;
+        int rc = capture_open_file(&c, p->settings.files[i], filter, &why);
+        if (rc == EXIT_CODE_USAGE)
+            return say_usage("filter", "%s", why.text);
+        if (rc != 0) {
+            say_warn("%s", why.text);
+            worst = EXIT_CODE_INPUT;
+            continue;
+        }
+        rc = read_packets(p, c, false);
+        worst = rc != EXIT_CODE_OK ? rc : worst;
+        capture_close(c);
+    }
+    return worst;
+}
+
+static int read_live(struct program *p, const char *filter)
+{
+    struct capture *c;
+    struct why why;
+    int rc = capture_open_live(&c, p->settings.interface, filter, &why);
+    if (rc == EXIT_CODE_USAGE)
+        return say_usage("filter", "%s", why.text);
+    if (rc != 0) {
+        say_warn("%s", why.text);
+        return EXIT_CODE_INPUT;
+    }
+    stoppable = c;
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    rc = read_packets(p, c, true);
+    stoppable = NULL;
+    uint64_t dropped = capture_dropped(c);
+    if (dropped > 0)
+        say_warn("the kernel dropped %llu packets", (unsigned long long)dropped);
+    capture_close(c);
+    return rc;
+}
+
+static int read_hex(struct program *p)
+{
+    struct file_bytes text = {0};
+    struct why why;
+    if (p->settings.n_arguments > 0) {
+        text.data = join_arguments(&p->settings, '\n');
+        text.len = text.data != NULL ? strlen(text.data) : 0;
+    } else if (file_read(&text, "-", HEX_LIMIT, &why) != 0) {
+        say_warn("%s", why.text);
+        return EXIT_CODE_INPUT;
+    }
+    uint8_t *frame = malloc(HEXLOG_FRAME_MAX);
+    struct tw_span span = {(const uint8_t *)text.data, text.len};
+    size_t n_frames = 0, n;
+    for (size_t pos = 0; frame != NULL && (n = hexlog_next(frame, &pos, span)) > 0; n_frames++)
+        decode_frame(p->decoder, (struct tw_span){frame, n});
+    free(frame);
+    file_free(&text);
+    if (n_frames > 0)
+        return EXIT_CODE_OK;
+    say_warn("no frame in the text: one begins with 000055aa or 00006699, as hex or Python bytes");
+    return EXIT_CODE_INPUT;
+}
+
+static int read_input(struct program *p)
+{
+    char *filter = p->settings.hex ? NULL : join_arguments(&p->settings, ' ');
+    int rc = p->settings.hex                 ? read_hex(p)
+             : p->settings.interface != NULL ? read_live(p, filter)
+                                             : read_files(p, filter);
+    free(filter);
+    decode_finish(p->decoder);
+    return rc;
+}
+
+/* ---- The end ---------------------------------------------------------------------------------------------------------- */
+
+static int finish_outputs(struct program *p)
+{
+    int rc = EXIT_CODE_OK;
+    for (size_t i = 0; i < p->n_outputs; i++) {
+        struct why why;
+        if (p->outputs[i]->finish == NULL || p->outputs[i]->finish(p->outputs[i], &why) == 0)
+            continue;
+        say_warn("%s", why.text);
+        rc = EXIT_CODE_INPUT;
+    }
+    if (out_flush(&p->out) != 0) {
+        say_warn("stdout: %s", strerror(p->out.error));
+        rc = EXIT_CODE_INPUT;
+    }
+    return rc;
+}
+
+static void release(struct program *p)
+{
+    decode_free(p->decoder);
+    for (size_t i = 0; i < p->n_outputs; i++)
+        p->outputs[i]->free(p->outputs[i]);
+    out_free(&p->out);
+    tw_keyring_free(p->ring);
+    if (p->has_devices)
+        devices_free(&p->devices);
+    free(p->entry_of_key);
+    settings_free(&p->settings);
+}
+
+static int run(struct program *p)
+{
+    struct why why;
+    if (fill_keyring(p, &why) != 0 || add_outputs(p, &why) != 0 || make_decoder(p, &why) != 0) {
+        say_warn("%s", why.text);
+        return EXIT_CODE_INPUT;
+    }
+    int rc = read_input(p);
+    int rc_out = finish_outputs(p);
+    if (rc == EXIT_CODE_OK)
+        rc = rc_out;
+    return rc == EXIT_CODE_OK && p->settings.strict && p->undecoded > 0 ? EXIT_CODE_STRICT : rc;
+}
+
+int main(int argc, char **argv)
+{
+    struct program p = {0};
+    say_program("tuya-dump");
+    int rc = settings_parse(&p.settings, argc, argv);
+    if (rc < 0)
+        rc = run(&p);
+    release(&p);
+    return rc;
+}

@@ -1,0 +1,45 @@
+/* meaning.c - names, units and scales of data points, and times as text. */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include "common/units.h"
+#include "output.h"
+
+/* A reply with many data points betrays the family; it is remembered for the pushes of single values. */
+static enum units_family family_of(struct seen *s)
+{
+    struct conversation *c = s->conversation;
+    if (c == NULL)
+        return s->has_body ? units_family_of(s->body.dps) : UNITS_FAMILY_UNKNOWN;
+    if (c->family == UNITS_FAMILY_UNKNOWN && s->has_body)
+        c->family = (int)units_family_of(s->body.dps);
+    if (c->family == UNITS_FAMILY_UNKNOWN && c->device != NULL)
+        c->family = (int)units_family_of_category(c->device->category);
+    return (enum units_family)c->family;
+}
+
+struct meaning meaning_of(struct seen *s, uint32_t dp_id)
+{
+    const struct devices_dp *dp = s->device != NULL ? devices_dp(s->device, dp_id) : NULL;
+    if (dp != NULL) {
+        const struct units_dp *known = dp->unit[0] == '\0' ? units_by_code(dp->code) : NULL;
+        return (struct meaning){dp->code, known != NULL ? known->unit : dp->unit, dp->scale};
+    }
+    const struct units_dp *u = units_by_id(family_of(s), dp_id);
+    if (u != NULL)
+        return (struct meaning){u->code, u->unit, u->scale};
+    return (struct meaning){"", "", 0};
+}
+
+void time_text(char out[TIME_TEXT_MAX], uint64_t time_ns, bool date)
+{
+    time_t seconds = (time_t)(time_ns / 1000000000u);
+    struct tm tm = {0};
+    char day[24] = "";
+    gmtime_r(&seconds, &tm);
+    if (date)
+        snprintf(day, sizeof day, "%04d-%02d-%02dT", (tm.tm_year + 1900) % 10000, (tm.tm_mon + 1) % 100,
+                 tm.tm_mday % 100);
+    snprintf(out, TIME_TEXT_MAX, "%s%02d:%02d:%02d.%06u%s", day, tm.tm_hour % 100, tm.tm_min % 100, tm.tm_sec % 100,
+             (unsigned)(time_ns % 1000000000u / 1000u), date ? "Z" : "");
+}

@@ -1,0 +1,32 @@
+/* output.h - a form in which messages are shown or kept. Several may be active at the same time. */
+#ifndef DUMP_OUTPUT_H
+#define DUMP_OUTPUT_H
+
+#include "common/say.h"
+#include "decode.h"
+#include "out.h"
+
+/* Each form embeds this first. */
+struct output {
+    void (*seen)(struct output *o, struct seen *s);
+    void (*closed)(struct output *o, struct conversation *c, uint64_t time_ns); /* NULL: not wanted */
+    int (*finish)(struct output *o, struct why *why);                           /* NULL; 0, or -1 and why */
+    void (*free)(struct output *o);
+};
+
+/* What a data point of a message means: from the mapping of its device, else from the family its data points betray.
+ * Texts are borrowed; "" for unknown. */
+struct meaning {
+    const char *code, *unit;
+    int scale;
+};
+struct meaning meaning_of(struct seen *s, uint32_t dp_id);
+
+/* "2023-11-14T22:13:20.123456Z" or only the time of day; always UTC, so that two people see the same. */
+enum { TIME_TEXT_MAX = 64 };
+void time_text(char out[TIME_TEXT_MAX], uint64_t time_ns, bool date);
+
+/* NULL: out of memory, for all of them. out is borrowed. */
+struct output *output_json(struct out *out);
+struct output *output_text(struct out *out, bool colour, unsigned verbose, bool show_keys);
+#endif
