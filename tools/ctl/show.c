@@ -1,0 +1,170 @@
+/* show.c - see show.h. */
+#include "show.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct {
+    bool json, colour;
+} setup;
+
+void show_setup(bool json, bool colour)
+{
+    setup.json = json;
+    setup.colour = colour && !json;
+}
+
+bool show_is_json(void)
+{
+    return setup.json;
+}
+
+void show_colour(enum show_colour c)
+{
+    static const char *const codes[] = {"\x1b[0m", "\x1b[32m", "\x1b[31m", "\x1b[2m", "\x1b[1m"};
+    if (setup.colour)
+        fputs(codes[c], stdout);
+}
+
+enum units_family show_family(const struct session *s)
+{
+    char *room = malloc(65536);
+    struct tw_text t = {.data = room, .cap = 65536};
+    enum units_family family = UNITS_FAMILY_UNKNOWN;
+    if (room != NULL) {
+        tw_text_put(&t, "{");
+        for (size_t i = 0; i < s->store.n; i++) {
+            const struct store_dp *dp = &s->store.dps[i];
+            tw_text_put(&t, i == 0 ? "\"" : ",\"");
+            tw_text_put_int(&t, dp->id);
+            tw_text_put(&t, "\":");
+            tw_text_put_span(&t, (struct tw_span){(const uint8_t *)dp->text, dp->len});
+        }
+        tw_text_put(&t, "}");
+        if (!t.overflow)
+            family = units_family_of((struct tw_span){(const uint8_t *)room, t.len});
+        free(room);
+    }
+    if (family == UNITS_FAMILY_UNKNOWN && s->target.entry != NULL)
+        family = units_family_of_category(s->target.entry->category);
+    return family;
+}
+
+struct meaning show_meaning(const struct session *s, enum units_family family, uint32_t dp_id)
+{
+    const struct devices_dp *mapped = s->target.entry != NULL ? devices_dp(s->target.entry, dp_id) : NULL;
+    if (mapped != NULL) {
+        /* Lists often lack the unit of energy and such; the standard code knows it. */
+        const struct units_dp *known = units_by_code(mapped->code);
+        const char *unit = mapped->unit[0] != '\0' || known == NULL ? mapped->unit : known->unit;
+        return (struct meaning){.code = mapped->code, .unit = unit, .scale = mapped->scale};
+    }
+    const struct units_dp *known = units_by_id(family, dp_id);
+    if (known != NULL)
+        return (struct meaning){.code = known->code, .unit = known->unit, .scale = known->scale};
+    return (struct meaning){.code = "", .unit = "", .scale = 0};
+}
+
+void show_string_len(const char *text, size_t len)
+{
+    size_t cap = 6 * len + 2; /* every byte as \u00xx, and the quotes */
+    char *room = malloc(cap);
+    struct tw_text t = {.data = room, .cap = cap};
+    if (room == NULL)
+        return;
+    tw_text_put_string(&t, (struct tw_span){(const uint8_t *)text, len});
+    fwrite(room, 1, t.len, stdout);
+    free(room);
+}
+
+void show_string(const char *text)
+{
+    show_string_len(text, strlen(text));
+}
+
+void show_begin(const struct session *s)
+{
+    fputs("{\"device\":", stdout);
+    if (s->target.id[0] != '\0')
+        show_string(s->target.id);
+    else
+        fputs("null", stdout);
+    if (s->target.cid[0] != '\0') {
+        fputs(",\"cid\":", stdout);
+        show_string(s->target.cid);
+    }
+    if (s->target.entry != NULL && s->target.entry->name[0] != '\0') {
+        fputs(",\"name\":", stdout);
+        show_string(s->target.entry->name);
+    }
+}
+
+void show_end(void)
+{
+    fputs("}\n", stdout);
+    fflush(stdout);
+}
+
+void show_dps_json(const struct session *s, uint64_t since)
+{
+    const char *comma = "";
+    fputs(",\"dps\":{", stdout);
+    for (size_t i = 0; i < s->store.n; i++) {
+        const struct store_dp *dp = &s->store.dps[i];
+        if (dp->heard <= since)
+            continue;
+        printf("%s\"%u\":%s", comma, (unsigned)dp->id, dp->text);
+        comma = ",";
+    }
+    fputs("}", stdout);
+}
+
+/* Device texts go to terminals: no control characters. */
+static void put_clean(const char *text)
+{
+    for (const char *p = text; *p != '\0'; p++)
+        putchar((unsigned char)*p < 0x20 || *p == 0x7f ? '.' : *p);
+}
+
+void show_value(const struct session *s, enum units_family family, const struct store_dp *dp)
+{
+    struct tw_value v = store_value(dp);
+    struct meaning m = show_meaning(s, family, dp->id);
+    char number[UNITS_NUMBER_MAX];
+    switch (v.type) {
+    case TW_VALUE_BOOL:
+        show_colour(v.boolean ? SHOW_GOOD : SHOW_DIM);
+        fputs(v.boolean ? "on" : "off", stdout);
+        show_colour(SHOW_PLAIN);
+        break;
+    case TW_VALUE_INTEGER:
+        units_scale(number, v.text, m.scale);
+        printf("%s%s%s", number, m.unit[0] != '\0' ? " " : "", m.unit);
+        break;
+    default: put_clean(dp->text); break;
+    }
+}
+
+void show_table(const struct session *s, uint64_t since)
+{
+    enum units_family family = show_family(s);
+    size_t width = 0;
+    for (size_t i = 0; i < s->store.n; i++) {
+        size_t len = strlen(show_meaning(s, family, s->store.dps[i].id).code);
+        width = len > width ? len : width;
+    }
+    for (size_t i = 0; i < s->store.n; i++) {
+        const struct store_dp *dp = &s->store.dps[i];
+        if (dp->heard <= since)
+            continue;
+        show_colour(SHOW_BOLD);
+        printf("%5u", (unsigned)dp->id);
+        show_colour(SHOW_PLAIN);
+        printf("  ");
+        if (width > 0)
+            printf("%-*s  ", (int)width, show_meaning(s, family, dp->id).code);
+        show_value(s, family, dp);
+        putchar('\n');
+    }
+    fflush(stdout);
+}

@@ -1,0 +1,43 @@
+/* show.h - results on stdout: tables for people, JSON lines for scripts. */
+#ifndef CTL_SHOW_H
+#define CTL_SHOW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "common/units.h"
+#include "session.h"
+#include "store.h"
+
+/** Set once, at start. */
+void show_setup(bool json, bool colour);
+bool show_is_json(void);
+
+/** What a data point stands for: from the device list, else from the family its data points betray. */
+struct meaning {
+    const char *code; /* "" if unknown */
+    const char *unit; /* "" for none */
+    int scale;
+};
+struct meaning show_meaning(const struct session *s, enum units_family family, uint32_t dp_id);
+enum units_family show_family(const struct session *s);
+
+/** {"device":..,"name":.., - without the closing brace. */
+void show_begin(const struct session *s);
+void show_end(void);
+
+/** A JSON string. */
+void show_string(const char *text);
+void show_string_len(const char *text, size_t len);
+
+/** All data points heard after `since` (0: all), as "dps":{..} or a table. */
+void show_dps_json(const struct session *s, uint64_t since);
+void show_table(const struct session *s, uint64_t since);
+
+/** One value as people read it: on, 230.1 V, "white". */
+void show_value(const struct session *s, enum units_family family, const struct store_dp *dp);
+
+/** Colour on and off, if wanted. */
+enum show_colour { SHOW_PLAIN, SHOW_GOOD, SHOW_BAD, SHOW_DIM, SHOW_BOLD };
+void show_colour(enum show_colour c);
+
+#endif

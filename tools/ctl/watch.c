@@ -1,0 +1,192 @@
+/* watch.c - keep a connection and print every push as it comes, until interrupted.
+ *
+ * A connection that breaks is made again after 1, 2, 4 .. 60 seconds (spec section 4.5: hammering locks out the
+ * phone app). After each connection the device is asked for everything, so that what changed meanwhile is not lost. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/time.h>
+#include "commands.h"
+#include "show.h"
+#include "tuyawire/error.h"
+
+enum { BACKOFF_FIRST_MS = 1000, BACKOFF_MAX_MS = 60000 };
+
+struct watch {
+    struct session *s;
+    uv_signal_t signals[2];
+    bool interrupted;
+    bool listening; /* the first picture was shown: pushes are news */
+};
+
+static void on_signal(uv_signal_t *h, int number)
+{
+    (void)number;
+    struct watch *w = h->data;
+    w->interrupted = true;
+}
+
+static void put_time(void)
+{
+    struct timeval tv;
+    gettimeofday(&tv, NULL);
+    if (show_is_json())
+        printf(",\"time\":%lld.%06ld", (long long)tv.tv_sec, (long)tv.tv_usec);
+    else {
+        struct tm tm;
+        char text[32];
+        localtime_r(&tv.tv_sec, &tm);
+        strftime(text, sizeof text, "%H:%M:%S", &tm);
+        show_colour(SHOW_DIM);
+        printf("%s.%03ld ", text, (long)(tv.tv_usec / 1000));
+        show_colour(SHOW_PLAIN);
+    }
+}
+
+/* {"time":..,"device":..,"event":"status","dps":{..}} or: 12:00:00.123 1 switch_1 = on, 19 cur_power = 60.0 W */
+static void put_dps(struct session *s, const char *event, struct tw_span dps)
+{
+    struct tw_dp dp;
+    size_t pos = 0;
+    if (show_is_json()) {
+        show_begin(s);
+        put_time();
+        printf(",\"event\":\"%s\",\"dps\":%.*s", event, (int)dps.len, (const char *)dps.data);
+        show_end();
+        return;
+    }
+    enum units_family family = show_family(s);
+    const char *comma = "";
+    put_time();
+    while (tw_dps_next(&dp, &pos, dps)) {
+        const struct store_dp *has = store_find(&s->store, dp.id);
+        if (has == NULL)
+            continue;
+        const char *code = show_meaning(s, family, dp.id).code;
+        printf("%s%u%s%s = ", comma, (unsigned)dp.id, code[0] != '\0' ? " " : "", code);
+        show_value(s, family, has);
+        comma = ", ";
+    }
+    putchar('\n');
+    fflush(stdout);
+}
+
+static void put_event(struct session *s, const char *event, const char *detail)
+{
+    if (!show_is_json()) {
+        if (detail != NULL)
+            say_warn("%s", detail);
+        return;
+    }
+    show_begin(s);
+    put_time();
+    printf(",\"event\":\"%s\"", event);
+    if (detail != NULL) {
+        fputs(",\"detail\":", stdout);
+        show_string(detail);
+    }
+    show_end();
+}
+
+static void on_event(void *ctx, const struct tw_client_event *ev)
+{
+    struct watch *w = ctx;
+    const struct target *g = &w->s->target;
+    bool other_child =
+        g->cid[0] != '\0' && ev->body.cid.len > 0 &&
+        (ev->body.cid.len != strlen(g->cid) || memcmp(ev->body.cid.data, g->cid, ev->body.cid.len) != 0);
+    if (ev->type == TW_CLIENT_STATUS && ev->body.dps.len > 0 && !other_child)
+        put_dps(w->s, "status", ev->body.dps);
+}
+
+static bool is_interrupted(void *ctx)
+{
+    const struct watch *w = ctx;
+    return w->interrupted;
+}
+
+static void pause_for(struct watch *w, uint64_t ms)
+{
+    struct link nothing = {.loop = w->s->loop};
+    uv_timer_init(w->s->loop, &nothing.timer);
+    link_run(&nothing, is_interrupted, w, ms);
+    uv_close((uv_handle_t *)&nothing.timer, NULL);
+    uv_run(w->s->loop, UV_RUN_NOWAIT);
+}
+
+/* Everything once, as one event. A device that refuses to be asked still pushes. */
+static int first_picture(struct watch *w, struct trouble *t)
+{
+    struct session *s = w->s;
+    uint64_t since = s->store.clock;
+    if (session_status(s, t) != 0) {
+        if (t->kind != TROUBLE_SAID_NO && t->kind != TROUBLE_WRONG_ID)
+            return -1;
+        put_event(s, "refused", t->what);
+        return 0;
+    }
+    if (show_is_json()) {
+        show_begin(s);
+        put_time();
+        fputs(",\"event\":\"state\"", stdout);
+        show_dps_json(s, since);
+        show_end();
+    } else {
+        show_table(s, since);
+    }
+    return 0;
+}
+
+/* Worth another try later? A wrong key does not get better by waiting. */
+static bool is_lasting(const struct trouble *t)
+{
+    return t->kind == TROUBLE_WRONG_KEY || t->kind == TROUBLE_WRONG_VERSION || t->kind == TROUBLE_NOT_TUYA ||
+           t->kind == TROUBLE_OURS;
+}
+
+enum exit_code command_watch(struct session *s, const struct settings *set, int n, char **arguments)
+{
+    (void)set, (void)n, (void)arguments;
+    static const int numbers[2] = {SIGINT, SIGTERM};
+    struct watch w = {.s = s};
+    struct trouble t;
+    enum exit_code code = EXIT_CODE_OK;
+    uint64_t backoff = BACKOFF_FIRST_MS;
+    bool was_connected = false;
+    for (int i = 0; i < 2; i++) {
+        uv_signal_init(s->loop, &w.signals[i]);
+        w.signals[i].data = &w;
+        uv_signal_start(&w.signals[i], on_signal, numbers[i]);
+        uv_unref((uv_handle_t *)&w.signals[i]);
+    }
+    s->on_event = on_event;
+    s->ctx = &w;
+    while (!w.interrupted) {
+        trouble_clear(&t);
+        if (session_open(s, &t) == 0) {
+            put_event(s, "connected", NULL);
+            backoff = BACKOFF_FIRST_MS;
+            if (first_picture(&w, &t) == 0) {
+                was_connected = true;
+                session_wait(s, is_interrupted, &w, UINT64_MAX / 2);
+                if (!w.interrupted)
+                    link_trouble(&s->link, &t);
+            }
+        }
+        if (w.interrupted)
+            break;
+        session_close(s);
+        if (is_lasting(&t) && !was_connected) {
+            trouble_say(&t);
+            code = t.code;
+            break;
+        }
+        put_event(s, "disconnected", t.what);
+        pause_for(&w, backoff);
+        backoff = 2 * backoff < BACKOFF_MAX_MS ? 2 * backoff : BACKOFF_MAX_MS;
+    }
+    s->on_event = NULL;
+    for (int i = 0; i < 2; i++)
+        uv_close((uv_handle_t *)&w.signals[i], NULL);
+    uv_run(s->loop, UV_RUN_NOWAIT);
+    return code;
+}
