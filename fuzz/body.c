@@ -110,14 +110,20 @@ static bool same_dps(struct tw_span a, struct tw_span b)
     }
 }
 
-/* Levels of brackets; those in texts count, too, so it may be more than there are. */
+/* Levels of brackets, those in texts left out. */
 static int depth_of(struct tw_span s)
 {
     int depth = 0, most = 0;
+    bool in_text = false;
     for (size_t i = 0; i < s.len; i++) {
-        if (s.data[i] == '{' || s.data[i] == '[')
+        uint8_t c = s.data[i];
+        if (in_text && c == '\\')
+            i++;
+        else if (c == '"')
+            in_text = !in_text;
+        else if (!in_text && (c == '{' || c == '['))
             depth++;
-        if (s.data[i] == '}' || s.data[i] == ']')
+        else if (!in_text && (c == '}' || c == ']'))
             depth--;
         most = depth > most ? depth : most;
     }

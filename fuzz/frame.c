@@ -96,9 +96,9 @@ static void check_reframed(const struct tw_frame *f)
     CHECK(g.body.len == f->body.len && g.check.data == f->check.data);
 }
 
-/* Take all outcomes that the first `end` bytes allow. */
+/* Take all outcomes that the first `end` bytes allow. close_looks: so many frames are looked at closely. */
 static void read_to(struct story *s, const uint8_t *data, size_t end, const struct tw_frame_rules *rules,
-                    bool closely)
+                    unsigned close_looks)
 {
     for (;;) {
         struct tw_frame f;
@@ -119,7 +119,8 @@ static void read_to(struct story *s, const uint8_t *data, size_t end, const stru
         tell(s, (uint64_t)(uint32_t)rc << 32 | consumed);
         if (rc == TW_OK) {
             tell_frame(s, &f);
-            if (closely) {
+            if (close_looks > 0) {
+                close_looks--;
                 if (f.integrity == TW_INTEGRITY_CRC32)
                     fuzz_gate(tw_frame_crc_matches(&f));
                 check_layout(&f, data + s->at, consumed);
@@ -139,12 +140,14 @@ static uint64_t story_of(const uint8_t *data, size_t size, const struct tw_frame
 {
     struct story s = {0};
     struct fuzz_rng rng = {seed};
+    fuzz_hide(data, size);
     for (size_t end = 0; end < size;) {
-        size_t piece = 1 + fuzz_rng_below(&rng, piece_max);
-        end = piece < size - end ? end + piece : size;
-        fuzz_hide(data + end, size - end);
-        read_to(&s, data, end, rules, false);
-        fuzz_show(data + end, size - end);
+        size_t left = size - end, piece = 1 + fuzz_rng_below(&rng, piece_max);
+        if (piece > left)
+            piece = left;
+        fuzz_show(data + end, piece);
+        end += piece;
+        read_to(&s, data, end, rules, 0);
     }
     tell_skipped(&s);
     tell(&s, s.at);
@@ -166,13 +169,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     data++, size--;
 
     struct story whole = {0};
-    read_to(&whole, data, size, &rules, true);
+    read_to(&whole, data, size, &rules, 2);
     tell_skipped(&whole);
     tell(&whole, whole.at);
     CHECK(whole.at <= size);
 
-    /* Mostly a few large pieces, for speed; byte by byte for one input in eight, and for every short one. */
-    bool byte_by_byte = size <= 64 || hash % 8 == 0;
+    /* Mostly a few large pieces, for speed; byte by byte for one input in eight, and for the shortest. */
+    bool byte_by_byte = size <= 32 || hash % 8 == 0;
     size_t piece_max = byte_by_byte ? 1 : size / 4 + 1;
     CHECK(story_of(data, size, &rules, piece_max, hash) == whole.fold);
     return 0;

@@ -17,7 +17,14 @@ const struct fuzz_harness fuzz_harness = {
     .context_len = 1,
 };
 
-enum { CONTEXT_STRICT = 0x10, CONTEXT_NO_SIGNATURE = 0x20, CONTEXT_NO_KEY = 0x40, FRAMES_MAX = 16, ROOM = 16384 };
+enum {
+    CONTEXT_STRICT = 0x10,
+    CONTEXT_NO_SIGNATURE = 0x20,
+    CONTEXT_NO_KEY = 0x40,
+    FRAMES_MAX = 16,
+    ROUND_TRIPS = 2,
+    ROOM = 16384
+};
 enum { PATTERN = 0xee };
 
 static tw_crypto *crypto;
@@ -141,17 +148,15 @@ static void check_round_trip(const struct tw_frame *f, struct tw_span payload, c
     if (back.has_header && m.has_header && c->version != TW_V31)
         CHECK(back.header.counter == m.header.counter && back.header.source == m.header.source);
 
-    size_t small = (size_t)(hash % len), same = len;
-    CHECK(tw_message_seal(sealed, small, &same, crypto, &m, key, (const uint8_t *)"fuzzed nonce") == TW_E_CAPACITY);
-    CHECK(same == len);
-
-    /* sealed[] still holds the frame or a part of it: seal again before the flip */
-    CHECK(tw_message_seal(sealed, cap, &len, crypto, &m, key, (const uint8_t *)"fuzzed nonce") == TW_OK);
     size_t bit = (size_t)(hash >> 8) % (len * 8);
     sealed[bit / 8] ^= (uint8_t)(1u << bit % 8);
     if (tw_frame_parse(&g, &consumed, sealed, len, &rules) == TW_OK)
         CHECK(tw_message_open(&back, crypto, &g, c->version, c->direction, key, opened, ROOM, c->flags) ==
               TW_E_INTEGRITY);
+
+    size_t small = (size_t)(hash % len), same = len;
+    CHECK(tw_message_seal(sealed, small, &same, crypto, &m, key, (const uint8_t *)"fuzzed nonce") == TW_E_CAPACITY);
+    CHECK(same == len);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -179,7 +184,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             break;
         if (rc == TW_OK) {
             bool ok = open_one(&m, &f, &c);
-            check_round_trip(&f, ok ? m.payload : f.body, &c, hash + (uint64_t)n);
+            if (n < ROUND_TRIPS)
+                check_round_trip(&f, ok ? m.payload : f.body, &c, hash + (uint64_t)n);
         }
         data += consumed;
         size -= consumed;

@@ -55,21 +55,6 @@ int fuzz_random(void *ctx, uint8_t *buf, size_t len)
     return 0;
 }
 
-/* see fuzz.h. Splitmix64: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014. */
-uint64_t fuzz_rng_next(struct fuzz_rng *r)
-{
-    uint64_t z = (r->state += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-/* see fuzz.h */
-size_t fuzz_rng_below(struct fuzz_rng *r, size_t n)
-{
-    return n == 0 ? 0 : (size_t)(fuzz_rng_next(r) % n);
-}
-
 /* see fuzz.h. Eight bytes a step: the hash is taken of every input. */
 uint64_t fuzz_hash(const uint8_t *data, size_t len)
 {

@@ -58,12 +58,24 @@ unsigned fuzz_context_version(uint8_t context); /**< 0 for 3.1 .. 4 for 3.5: the
 /** A tw_random_fn whose bytes count up: ctx is a uint64_t that the harness sets before each input. Never fails. */
 int fuzz_random(void *ctx, uint8_t *buf, size_t len);
 
-/** Small, fast, repeatable (splitmix64). Any start is a good start. */
+/** Small, fast, repeatable. Any start is a good start. Splitmix64: Steele, Lea, Flood, "Fast splittable pseudorandom
+ * number generators", 2014. In the header, because it is called more often than anything else. */
 struct fuzz_rng {
     uint64_t state;
 };
-uint64_t fuzz_rng_next(struct fuzz_rng *r);
-size_t fuzz_rng_below(struct fuzz_rng *r, size_t n); /**< 0 when n is 0 */
+static inline uint64_t fuzz_rng_next(struct fuzz_rng *r)
+{
+    uint64_t z = (r->state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+/** 0 to n - 1; 0 when n is 0. n is below 2^32. */
+static inline size_t fuzz_rng_below(struct fuzz_rng *r, size_t n)
+{
+    return (size_t)((fuzz_rng_next(r) >> 32) * n >> 32);
+}
 
 /** A number that depends on every byte: harnesses take cuts and flips from it, so that inputs need no room for them. */
 uint64_t fuzz_hash(const uint8_t *data, size_t len);
