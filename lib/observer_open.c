@@ -5,6 +5,8 @@
 #include "internal.h"
 #include "tuyawire/dps.h"
 
+enum { CERTAIN_PADDING = 4 }; /* bytes: wrong with a probability of 2^-32 */
+
 /* What old clients send as client nonce, always (spec section 4.1). */
 static const uint8_t historic_nonce[TW_SESSION_NONCE_LEN + 1] = "0123456789abcdef";
 
@@ -62,10 +64,14 @@ static enum sender sender_by_body(struct tw_span body)
 static enum sender sender_of(const struct tw_frame *f)
 {
     enum sender s = sender_by_command(f->command);
-    if (s != SENDER_UNKNOWN || f->envelope == TW_ENVELOPE_6699)
+    if (f->envelope == TW_ENVELOPE_6699)
+        return s;
+    /* A device before 3.4 answers a handshake with the handshake's command, a return code and a CRC. */
+    bool crc = tw_frame_crc_matches(f);
+    if (s != SENDER_UNKNOWN && !(crc && tw_command_is_handshake(f->command)))
         return s;
     struct tw_frame as_hmac = *f;
-    if (!tw_frame_crc_matches(f) && tw_frame_reframe(&as_hmac, TW_INTEGRITY_HMAC) == TW_OK)
+    if (!crc && tw_frame_reframe(&as_hmac, TW_INTEGRITY_HMAC) == TW_OK)
         return sender_by_body(as_hmac.body);
     return sender_by_body(f->body);
 }
@@ -101,14 +107,26 @@ static int open_with(tw_observer *o, struct tw_message *m, const struct tw_frame
     return tw_message_open(m, o->ring->crypto, f, v, dir, key, o->ring->plain, TW_FRAME_LENGTH_MAX, 0);
 }
 
-/* Padding fits by chance in one of 256 tries, so a new key also has to yield text. */
+static bool is_printable(struct tw_span s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (s.data[i] < 0x20 || s.data[i] > 0x7e)
+            return false;
+    return true;
+}
+
+/* Is there something in the plaintext that a wrong key does not yield by chance? Padding of n bytes fits in one of
+ * 256^n tries; where it is short, there is enough text to look at. */
 static bool proves_key(const struct tw_frame *f, const struct tw_message *m)
 {
     if (f->integrity != TW_INTEGRITY_CRC32)
         return true;
     if (m->version == TW_V31 && m->has_header)
         return true; /* signed */
-    return m->payload.len == 0 || m->payload.data[0] == '{' || tw_is_error_text(m->payload);
+    size_t padding = TW__BLOCK - m->payload.len % TW__BLOCK;
+    if (padding >= CERTAIN_PADDING)
+        return true;
+    return m->payload.data[0] == '{' || is_printable(m->payload);
 }
 
 static bool try_local(tw_observer *o, struct tw_message *m, const struct tw_frame *f, enum tw_version v,
@@ -180,14 +198,6 @@ static void learn_version(tw_observer *o, struct tw_observed *ev, enum tw_versio
 /* ---- 3.1, 3.2, 3.3: frames with a CRC (spec sections 8.4 step 4 and 8.5) -------------------------------------------- */
 
 enum form { FORM_EMPTY, FORM_SIGNED, FORM_HEADER, FORM_CLEAR, FORM_BLOCKS, FORM_OTHER };
-
-static bool is_printable(struct tw_span s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (s.data[i] < 0x20 || s.data[i] > 0x7e)
-            return false;
-    return true;
-}
 
 static bool is_hex(const uint8_t *p, size_t len)
 {
@@ -290,7 +300,8 @@ static struct version_guess crc_version(tw_observer *o, enum form form, struct t
         return (struct version_guess){s.data[2] == '2' || v == TW_V32 ? TW_V32 : TW_V33, true, true};
     case FORM_BLOCKS:
         return (struct version_guess){v == TW_V32 ? TW_V32 : TW_V33, true, !is_clear_version(o->hint_version)};
-    case FORM_CLEAR: return (struct version_guess){version_of_clear(o, s), true, false};
+    case FORM_CLEAR:
+        return (struct version_guess){version_of_clear(o, s), s.data[0] == '{' || o->version_known || hint_fits, false};
     default: return (struct version_guess){v, o->version_known || hint_fits, false};
     }
 }

@@ -92,7 +92,7 @@ static void learn_body(struct decoder *d, struct conversation *c, const struct t
 
 static void remember_address(struct decoder *d, const struct conversation *c, enum tw_version version)
 {
-    if (c->device_side < 0)
+    if (c->device_side < 0 || c->flow == NULL)
         return;
     const struct tcp_endpoint *e = &c->flow->side[c->device_side];
     const struct book_entry *old = book_find(d->book, &e->address, e->port);
@@ -209,7 +209,7 @@ static void on_event(struct decoder *d, struct conversation *c, int side, const 
     struct seen s = {.observed = ev, .session = ev->session};
     if (c->first_ns == 0)
         c->first_ns = time_ns;
-    if (c->device_side < 0 && ev->direction_known)
+    if (c != d->loose && c->device_side < 0 && ev->direction_known)
         c->device_side = ev->direction == TW_FROM_DEVICE ? side : !side;
     fill_record(&s.record, ev);
     learn_key(d, c, ev->key_index);
