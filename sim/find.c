@@ -1,0 +1,162 @@
+/* find.c - many devices on one port: which one does the first frame of a connection mean?
+ *
+ *   6699           the 3.5 device whose local key fits the tag of its START
+ *   55AA, HMAC     the 3.4 device whose local key fits
+ *   55AA, CRC      JSON in clear (3.1, 3.2): by its gwId or devId; signed or encrypted: by whose key opens it
+ *
+ * Trying a key costs some 300 ns, so ten thousand devices cost some milliseconds, once per connection. Devices that
+ * were found lately are tried first. */
+#include <stdlib.h>
+#include <string.h>
+#include "server_private.h"
+
+enum { RECENT = 64 };
+
+struct group {
+    struct device **devices;
+    size_t n;
+};
+
+struct finder {
+    const struct fleet *fleet;
+    tw_crypto *crypto; /* its own, so that trying keys does not push out those at work */
+    struct group versions[TW_N_VERSIONS];
+    struct device *recent[RECENT];
+    size_t n_recent;
+    uint8_t plain[LOBBY_MAX];
+};
+
+int finder_new(struct finder **out, const struct fleet *f, tw_crypto *unused)
+{
+    (void)unused;
+    struct finder *finder = calloc(1, sizeof *finder);
+    if (finder == NULL)
+        return -1;
+    finder->fleet = f;
+    *out = finder;
+    for (int v = 0; v < TW_N_VERSIONS; v++)
+        if ((finder->versions[v].devices = malloc(f->n * sizeof(struct device *))) == NULL)
+            return -1;
+    for (size_t i = 0; i < f->n; i++) {
+        struct group *g = &finder->versions[f->devices[i].version];
+        g->devices[g->n++] = &f->devices[i];
+    }
+    return tw_crypto_new(&finder->crypto, 1) == TW_OK ? 0 : -1;
+}
+
+void finder_free(struct finder *f)
+{
+    if (f == NULL)
+        return;
+    for (int v = 0; v < TW_N_VERSIONS; v++)
+        free(f->versions[v].devices);
+    tw_crypto_free(f->crypto);
+    free(f);
+}
+
+static bool fits(struct finder *f, const struct device *d, const struct tw_frame *frame)
+{
+    struct tw_message m;
+    if (tw_message_open(&m, f->crypto, frame, d->version, TW_TO_DEVICE, d->key, f->plain, sizeof f->plain, 0) !=
+        TW_OK)
+        return false;
+    if (frame->integrity != TW_INTEGRITY_CRC32)
+        return true;
+    /* Padding alone fits one key of 256; JSON behind it proves it, and so does a block of nothing but padding. */
+    struct tw_body body;
+    return m.encrypted && (m.payload.len == 0 || tw_body_parse(&body, m.payload) == TW_OK);
+}
+
+static void remember(struct finder *f, struct device *d)
+{
+    for (size_t i = 0; i < f->n_recent; i++)
+        if (f->recent[i] == d)
+            return;
+    if (f->n_recent < RECENT) {
+        f->recent[f->n_recent++] = d;
+        return;
+    }
+    memmove(&f->recent[0], &f->recent[1], (RECENT - 1) * sizeof f->recent[0]);
+    f->recent[RECENT - 1] = d;
+}
+
+static struct device *by_key(struct finder *f, enum tw_version v, const struct tw_frame *frame)
+{
+    for (size_t i = 0; i < f->n_recent; i++)
+        if (f->recent[i]->version == v && fits(f, f->recent[i], frame))
+            return f->recent[i];
+    const struct group *g = &f->versions[v];
+    for (size_t i = 0; i < g->n; i++)
+        if (fits(f, g->devices[i], frame)) {
+            remember(f, g->devices[i]);
+            return g->devices[i];
+        }
+    return NULL;
+}
+
+/* The device named in a body in clear. */
+static struct device *by_id(struct finder *f, struct tw_span json)
+{
+    struct tw_body body;
+    if (tw_body_parse(&body, json) != TW_OK)
+        return NULL;
+    struct device *d = body.gw_id.len > 0 ? fleet_find(f->fleet, body.gw_id) : NULL;
+    if (d == NULL && body.dev_id.len > 0)
+        d = fleet_find(f->fleet, body.dev_id);
+    if (d == NULL && body.uid.len > 0)
+        d = fleet_find(f->fleet, body.uid);
+    return d;
+}
+
+/* Nobody's: a client with a wrong key. It shall see what such a client sees of a device of this version, so somebody
+ * of that version answers for all. */
+static struct device *anybody(const struct finder *f, enum tw_version v)
+{
+    return f->versions[v].n > 0 ? f->versions[v].devices[0] : NULL;
+}
+
+static enum finding look_crc(struct finder *f, const struct tw_frame *frame, struct device **d)
+{
+    struct tw_span body = frame->body;
+    if (body.len == 0)
+        return frame->command == TW_CMD_HEART_BEAT ? FIND_HEARTBEAT : FIND_SKIP;
+    bool header = body.len >= 3 && body.data[0] == '3' && body.data[1] == '.';
+    if (body.data[0] == '{') {
+        *d = by_id(f, body);
+    } else if (header && body.data[2] == '1') {
+        *d = by_key(f, TW_V31, frame);
+        return *d != NULL ? FIND_DEVICE : FIND_SKIP; /* 3.1: silence for a wrong key */
+    } else {
+        *d = by_key(f, TW_V33, frame);
+        if (*d == NULL)
+            *d = by_key(f, TW_V32, frame);
+    }
+    if (*d == NULL && frame->command == TW_CMD_HEART_BEAT)
+        return FIND_HEARTBEAT;
+    if (*d == NULL)
+        *d = anybody(f, TW_V33);
+    if (*d == NULL)
+        *d = anybody(f, TW_V32);
+    return *d != NULL ? FIND_DEVICE : FIND_SKIP;
+}
+
+enum finding finder_look(struct finder *f, const uint8_t *bytes, size_t n, struct device **d, size_t *used)
+{
+    const struct tw_frame_rules rules = {TW_INTEGRITY_CRC32, TW_TO_DEVICE, false, 0};
+    struct tw_frame frame;
+    int rc = tw_frame_parse(&frame, used, bytes, n, &rules);
+    if (rc == TW_NEED_MORE)
+        return FIND_MORE;
+    if (rc != TW_OK)
+        return FIND_SKIP;
+    if (frame.envelope == TW_ENVELOPE_6699) {
+        *d = by_key(f, TW_V35, &frame);
+        return *d != NULL ? FIND_DEVICE : FIND_NOBODY;
+    }
+    if (tw_frame_crc_matches(&frame))
+        return look_crc(f, &frame, d);
+    if (tw_frame_reframe(&frame, TW_INTEGRITY_HMAC) != TW_OK)
+        return FIND_SKIP;
+    *d = by_key(f, TW_V34, &frame);
+    return *d != NULL ? FIND_DEVICE : FIND_NOBODY;
+}

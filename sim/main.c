@@ -1,0 +1,217 @@
+/* main.c - tuya-sim: a plug that is not there. */
+#define _GNU_SOURCE /* getrandom() */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+#include <uv.h>
+#include "common/file.h"
+#include "options.h"
+#include "ready.h"
+#include "server.h"
+#include "setup.h"
+#include "tuyawire/discovery.h"
+
+enum { VIRTUAL_EPOCH_S = 1700000000 }; /* 2023-11-14: a virtual clock starts the same day in every run */
+
+/* What one run holds; main() makes it, run_end() releases it. */
+struct run {
+    struct sim_options options;
+    struct fleet fleet;
+    struct server *server;
+    uv_loop_t loop;
+    uv_signal_t signals[2];
+    uv_timer_t parent;
+    pid_t parent_pid;
+};
+
+static void run_end(struct run *r)
+{
+    if (server_closed(r->server))
+        return;
+    server_stop(r->server);
+    for (size_t i = 0; i < 2; i++)
+        uv_close((uv_handle_t *)&r->signals[i], NULL);
+    if (r->options.exit_with_parent)
+        uv_close((uv_handle_t *)&r->parent, NULL);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    (void)number;
+    run_end(handle->data);
+}
+
+static void on_parent_check(uv_timer_t *timer)
+{
+    struct run *r = timer->data;
+    if (getppid() != r->parent_pid)
+        run_end(r);
+}
+
+static void watch_parent(struct run *r)
+{
+    enum { CHECK_MS = 500 };
+#ifdef __linux__
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+#endif
+    uv_timer_init(&r->loop, &r->parent);
+    r->parent.data = r;
+    uv_timer_start(&r->parent, on_parent_check, 0, CHECK_MS);
+}
+
+static uint64_t draw_seed(void)
+{
+    uint64_t seed = 0;
+    if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
+        seed = (uint64_t)time(NULL);
+    return seed >> 1; /* so that it can be typed back as a whole number of 63 bits */
+}
+
+static struct server_config config_of(struct run *r, uint64_t seed, int64_t epoch_s)
+{
+    const struct sim_options *o = &r->options;
+    uint16_t base = o->discovery_base;
+    struct server_config cfg = {
+        .loop = &r->loop,
+        .fleet = &r->fleet,
+        .listen = o->listen,
+        .port = o->port,
+        .spread = o->spread,
+        .seed = seed,
+        .virtual_clock = o->virtual_clock,
+        .epoch_s = epoch_s,
+        .status_delay_ms = o->status_delay_ms,
+        .max_clients = o->max_clients,
+        .idle_timeout_ms = o->idle_timeout_ms,
+        .journal_memory = o->control != NULL,
+        .journal_path = o->journal,
+        .write_path = o->write,
+        .state_path = o->state,
+        .discovery = o->discovery,
+        .discovery_ports = {TW_UDP_PORT_CLEAR, TW_UDP_PORT_ENCRYPTED, TW_UDP_PORT_REQUEST},
+    };
+    if (o->spread == SPREAD_ADDRESS)
+        cfg.listen = "127.0.1.1";
+    if (base != 0)
+        for (uint16_t i = 0; i < 3; i++)
+            cfg.discovery_ports[i] = (uint16_t)(base + i);
+    if (cfg.discovery == NULL)
+        cfg.discovery =
+            strncmp(cfg.listen, "127.", 4) == 0 || strcmp(cfg.listen, "::1") == 0 ? "127.0.0.1" : "255.255.255.255";
+    else if (strcmp(cfg.discovery, "off") == 0)
+        cfg.discovery = NULL;
+    return cfg;
+}
+
+static int write_all(int fd, const char *text, size_t len)
+{
+    for (size_t at = 0; at < len;) {
+        ssize_t n = write(fd, text + at, len - at);
+        if (n < 0 && errno != EINTR)
+            return -1;
+        at += n > 0 ? (size_t)n : 0;
+    }
+    return 0;
+}
+
+static int tell_ready(const struct run *r, const char *control)
+{
+    const struct sim_options *o = &r->options;
+    size_t len;
+    struct why why;
+    char *line = ready_line(r->server, control, &len);
+    if (line == NULL) {
+        say_warn("out of memory");
+        return EXIT_CODE_INPUT;
+    }
+    int rc = -1;
+    if (o->ready_file != NULL && file_write_atomic(o->ready_file, line, len, 0600, &why) != 0) {
+        say_warn("--ready-file: %s", why.text);
+        rc = EXIT_CODE_INPUT;
+    }
+    if (o->ready_fd >= 0 &&
+        (write_all(o->ready_fd, line, len) != 0 || (o->ready_fd > 2 && close(o->ready_fd) != 0))) {
+        say_warn("--ready-fd %d: %s", o->ready_fd, strerror(errno));
+        rc = EXIT_CODE_INPUT;
+    }
+    if (o->json)
+        fwrite(line, 1, len, stdout);
+    fflush(stdout);
+    free(line);
+    return rc;
+}
+
+static void greet(const struct run *r)
+{
+    const struct fleet *f = &r->fleet;
+    const struct server_config *cfg = server_config(r->server);
+    const struct device *d = &f->devices[0];
+    char ip[64];
+    uint16_t port;
+    server_endpoint(r->server, d, ip, &port);
+    bool demo = r->options.id == NULL && !r->options.has_key && r->options.count == 0 && r->options.devices == NULL &&
+                r->options.snapshot == NULL;
+    if (f->n == 1)
+        say_warn("%s, protocol %s, on %s port %u, id %s, key %s, seed %llu", d->profile->name,
+                 tw_version_name(d->version), ip, port, d->id, demo ? "0123456789abcdef (well known)" : "(hidden)",
+                 (unsigned long long)cfg->seed);
+    else
+        say_warn("%zu devices, the first on %s port %u, seed %llu", f->n, ip, port, (unsigned long long)cfg->seed);
+}
+
+static int serve(struct run *r)
+{
+    const struct sim_options *o = &r->options;
+    uint64_t seed = o->has_seed ? o->seed : draw_seed();
+    int64_t epoch_s = o->virtual_clock ? VIRTUAL_EPOCH_S : (int64_t)time(NULL);
+    int rc = setup_fleet(&r->fleet, o, seed, epoch_s);
+    if (rc != -1)
+        return rc;
+    struct server_config cfg = config_of(r, seed, epoch_s);
+    struct why why;
+    if (server_start(&r->server, &cfg, &why) != 0) {
+        say_warn("%s", why.text);
+        return EXIT_CODE_CONNECT;
+    }
+    for (size_t i = 0; i < o->n_faults; i++)
+        server_fault_add(r->server, NULL, &o->faults[i]);
+    const int numbers[] = {SIGTERM, SIGINT};
+    for (size_t i = 0; i < 2; i++) {
+        uv_signal_init(&r->loop, &r->signals[i]);
+        r->signals[i].data = r;
+        uv_signal_start(&r->signals[i], on_signal, numbers[i]);
+    }
+    if (o->exit_with_parent)
+        watch_parent(r);
+    greet(r);
+    rc = tell_ready(r, NULL);
+    if (rc != -1)
+        run_end(r);
+    uv_run(&r->loop, UV_RUN_DEFAULT);
+    return rc == -1 ? EXIT_CODE_OK : rc;
+}
+
+int main(int argc, char **argv)
+{
+    struct run r = {.parent_pid = getppid()};
+    say_program("tuya-sim");
+    signal(SIGPIPE, SIG_IGN);
+    int rc = sim_options_parse(&r.options, argc, argv);
+    if (rc == -1) {
+        uv_loop_init(&r.loop);
+        rc = serve(&r);
+        server_free(r.server);
+        fleet_free(&r.fleet);
+        uv_loop_close(&r.loop);
+    }
+    sim_options_free(&r.options);
+    return rc;
+}

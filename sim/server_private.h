@@ -1,0 +1,167 @@
+/* server_private.h - the parts of the server as its own files see them: server.c, conn.c, answer.c, find.c, strike.c.
+ * Everybody else uses server.h. */
+#ifndef SIM_SERVER_PRIVATE_H
+#define SIM_SERVER_PRIVATE_H
+
+#include "later.h"
+#include "model/store.h"
+#include "rng.h"
+#include "server.h"
+#include "tuyawire/tuyawire.h"
+
+enum {
+    READ_BUFFER = 64 * 1024,  /* bytes, one for all connections */
+    BODY_MAX = 32 * 1024,     /* bytes of a JSON body we write; the largest built-in reply has 400 */
+    WRITE_PAUSE = 256 * 1024, /* bytes: a client that does not read is not read from either */
+    WRITE_RESUME = 64 * 1024,
+    LOBBY_MAX = 9 * 1024, /* bytes of a first frame */
+};
+
+struct conn;
+
+struct listener {
+    uv_tcp_t tcp;
+    struct server *server;
+    struct device *device; /* NULL: any, see find.h */
+    bool by_address;       /* one socket for a range of addresses: getsockname() tells the device */
+};
+
+/* What the server keeps of a device once somebody has talked to it. Idle devices have none. */
+struct outlet {
+    struct server *server;
+    struct device *device;
+    struct conn *conns;
+    uint32_t n_conns;
+    uint32_t serial;     /* of the last push */
+    bool push_armed;     /* outlet_push() is due after the status delay */
+    uint64_t wake_ms;    /* simulated: the plug's timer; UINT64_MAX: none */
+    uint64_t pushed_ms;  /* real: when the last push went out */
+    uint64_t left_ms;    /* real: when the last client left; 0: never */
+    uint64_t boot_ms;    /* simulated: power-on */
+    uint64_t down_until; /* real: nobody is let in before */
+    uint64_t dice;       /* throws so far, see strike.c */
+    bool awake;          /* Q14: a refresh or a control has woken it up */
+    bool hangs;          /* Q25 */
+    struct outlet *next;
+};
+
+/* Bytes on their way through a slow or bad line (line.c). */
+struct line;
+
+struct conn {
+    uv_tcp_t tcp; /* first: libuv hands out its address */
+    struct server *server;
+    struct outlet *outlet; /* NULL: in the lobby */
+    tw_device *engine;     /* NULL: in the lobby */
+    uint8_t *lobby;        /* LOBBY_MAX bytes */
+    struct line *line;
+    struct conn *next, *prev; /* of the server */
+    struct conn *next_of_outlet, *prev_of_outlet;
+    uint64_t flow, since_ms;
+    uint64_t deadline_ms;   /* simulated, in the lobby */
+    uint64_t busy_until_ms; /* real: answers keep their order behind a delayed one */
+    struct tap *tap;        /* addresses and TCP numbers for journal and capture */
+    uint16_t lobby_len;
+    uint16_t n_queries; /* up to the first that was answered, Q13 */
+    uint16_t n_later;   /* appointments */
+    bool closing, paused, mute, half_closed;
+};
+
+struct subscriber {
+    server_listener *fn;
+    void *ctx;
+};
+
+struct server {
+    struct server_config cfg;
+    struct listener **listeners;
+    size_t n_listeners;
+    struct conn *conns;
+    size_t n_conns;
+    struct outlet *outlets;
+    struct finder *finder; /* which device a first frame is for; NULL: there is only one */
+    tw_crypto *crypto;
+    tw_device_host *host;
+    struct rng rng;
+    struct later later;
+    uv_timer_t sweep;  /* idle limits */
+    uint64_t sweep_ms; /* simulated: when it is due; UINT64_MAX: not armed */
+    uint64_t start_ms; /* real */
+    uint64_t virtual_ms;
+    uint64_t flows;
+    struct journal *journal;
+    struct pcapng *pcapng;
+    struct store *store;
+    struct announcer *announcer;
+    struct fault *faults;
+    size_t n_faults;
+    uint32_t fault_numbers;
+    struct server_counters counters;
+    struct subscriber *subscribers;
+    size_t n_subscribers;
+    bool stopping;
+    size_t n_open; /* handles that are not closed yet */
+    bool disk_told;
+    uint8_t read_buffer[READ_BUFFER];
+    char body[BODY_MAX], dps[BODY_MAX];
+};
+
+/* ---- server.c ---- */
+
+struct outlet *outlet_of(struct server *s, struct device *d); /* NULL: out of memory */
+uint64_t server_real_ms(const struct server *s);
+void server_emit(struct server *s, const struct server_event *ev);
+void server_arm_sweep(struct server *s, uint64_t deadline_ms);
+void server_handle_closed(struct server *s);
+int64_t outlet_unix_s(const struct outlet *o);
+void server_disk_error(struct server *s, const struct why *why);
+int outlet_save(struct outlet *o); /* before a control is acknowledged; 0 also without --state */
+
+/* ---- push: what plugs have to tell ---- */
+
+void outlet_push(struct outlet *o);                          /* everything due, to every client, now */
+void outlet_push_later(struct outlet *o, uint32_t delay_ms); /* once, however often it is asked for */
+void outlet_arm(struct outlet *o);                           /* the plug's own timer */
+
+/* ---- conn.c ---- */
+
+void conn_accept(struct listener *l);
+void conn_close(struct conn *c, const char *reason);
+void conn_reset(struct conn *c, const char *reason); /* RST instead of FIN */
+int conn_adopt(struct conn *c, struct device *d);    /* out of the lobby; -1: closed */
+void conn_engine_input(struct conn *c, const uint8_t *bytes, size_t n);
+int conn_emit(struct conn *c, const struct tw_message *m, unsigned flags); /* seal, journal, add to the output */
+void conn_flush(struct conn *c);                                           /* output to the socket */
+void conn_write(struct conn *c, const uint8_t *bytes, size_t n);           /* bytes to the socket */
+
+/* ---- answer.c ---- */
+
+void answer_event(struct conn *c, const struct tw_device_event *ev);
+
+/* One STATUS of what t holds, to one client. */
+void answer_status(struct conn *c, struct tw_span dps, struct tw_span cid, uint32_t serial);
+
+/* ---- tap.c: journal and capture ---- */
+
+struct tap;
+bool tap_wanted(const struct server *s);
+struct tap *tap_open(struct conn *c); /* NULL: nobody listens */
+void tap_close(struct conn *c);
+void tap_message_in(struct conn *c, const struct tw_device_event *ev);
+void tap_message_out(struct conn *c, const struct tw_message *m, struct tw_span raw, bool local_key);
+void tap_bytes(struct conn *c, bool from_device, const uint8_t *bytes, size_t n);
+const char *tap_peer(const struct conn *c);
+
+/* ---- find.c ---- */
+
+struct finder;
+int finder_new(struct finder **out, const struct fleet *f, tw_crypto *unused);
+void finder_free(struct finder *f);
+
+enum finding { FIND_DEVICE, FIND_MORE, FIND_HEARTBEAT, FIND_SKIP, FIND_NOBODY };
+
+/* Whose first frame is this? FIND_DEVICE: *d is set. FIND_HEARTBEAT and FIND_SKIP: *used bytes tell nothing; answer
+ * or ignore them and ask again. FIND_NOBODY: close. */
+enum finding finder_look(struct finder *f, const uint8_t *bytes, size_t n, struct device **d, size_t *used);
+
+#endif

@@ -1,0 +1,423 @@
+/* strike.c - faults at work; see strike.h. */
+#include "strike.h"
+#include <stdlib.h>
+#include <string.h>
+#include "line.h"
+
+enum { ALWAYS = 1000000, FRAME_MAX = 70 * 1024 };
+
+/* ---- which faults are on ---------------------------------------------------------------------------------------- */
+
+static bool concerns(const struct fault *f, const struct outlet *o, enum fault_kind kind)
+{
+    return f->spec.kind == kind && (f->device == NULL || f->device == o->device) && f->left != 0;
+}
+
+const struct fault *strike_standing(const struct outlet *o, enum fault_kind kind)
+{
+    const struct server *s = o->server;
+    for (size_t i = 0; i < s->n_faults; i++)
+        if (concerns(&s->faults[i], o, kind))
+            return &s->faults[i];
+    return NULL;
+}
+
+const struct fault *strike_roll(struct outlet *o, enum fault_kind kind, int64_t command, uint64_t flow)
+{
+    struct server *s = o->server;
+    for (size_t i = 0; i < s->n_faults; i++) {
+        struct fault *f = &s->faults[i];
+        if (!concerns(f, o, kind) || (f->spec.command >= 0 && command >= 0 && f->spec.command != command))
+            continue;
+        if (f->passed < f->spec.skip) {
+            f->passed++;
+            continue;
+        }
+        uint64_t throw = rng_hash(s->cfg.seed ^ f->number, o->device->number, o->dice++) % ALWAYS;
+        if (throw >= f->spec.probability)
+            continue;
+        if (f->left > 0)
+            f->left--;
+        f->struck++;
+        s->counters.faults_fired++;
+        server_emit(s, &(struct server_event){
+                           .type = SERVER_FAULT, .device = o->device, .flow = flow, .reason = fault_name(kind)});
+        return f;
+    }
+    return NULL;
+}
+
+/* ---- on and off ------------------------------------------------------------------------------------------------- */
+
+static void drop_clients(struct outlet *o)
+{
+    for (struct conn *c = o->conns, *next; c != NULL; c = next) {
+        next = c->next_of_outlet;
+        conn_reset(c, "fault");
+    }
+}
+
+static void change_device(struct server *s, struct device *d, enum fault_kind kind, uint32_t n, bool on)
+{
+    uint64_t now = server_now_ms(s);
+    struct outlet *o = d->user;
+    switch (kind) {
+    case FAULT_STALE_ENERGY: plug_set_readings(d->plug, on ? READINGS_ON_ASK : READINGS_BY_RULE, now); break;
+    case FAULT_DP_ABSENT:
+        if (on && n == 0)
+            plug_hide(d->plug, 1);
+        if (on)
+            plug_hide(d->plug, n == 0 ? 17 : n);
+        break;
+    case FAULT_SPIKE:
+        if (on) {
+            plug_spike(d->plug, now);
+            server_touched(s, d);
+        }
+        break;
+    case FAULT_REKEY:
+        if (on) {
+            struct rng r = {rng_hash(s->cfg.seed, d->number, 2)};
+            uint8_t key[TW_KEY_LEN];
+            rng_fill(&r, key, sizeof key);
+            server_rekey(s, d, key);
+        }
+        break;
+    case FAULT_IP_CHANGE:
+        if (on && o != NULL)
+            drop_clients(o);
+        break;
+    case FAULT_LATENCY:
+    case FAULT_JITTER:
+    case FAULT_BANDWIDTH:
+    case FAULT_SLICE:
+    case FAULT_GLUE:
+        for (struct conn *c = o != NULL ? o->conns : NULL; c != NULL; c = c->next_of_outlet)
+            strike_line(c);
+        break;
+    default: break;
+    }
+}
+
+static void changed(struct server *s, const struct fault *f, bool on)
+{
+    struct fleet *fleet = s->cfg.fleet;
+    for (size_t i = 0; i < fleet->n; i++)
+        if (f->device == NULL || f->device == &fleet->devices[i])
+            change_device(s, &fleet->devices[i], f->spec.kind, f->spec.n, on);
+}
+
+uint32_t server_fault_add(struct server *s, struct device *d, const struct fault_spec *spec)
+{
+    struct fault *list = realloc(s->faults, (s->n_faults + 1) * sizeof *list);
+    if (list == NULL)
+        return 0;
+    s->faults = list;
+    struct fault f = {.number = ++s->fault_numbers, .device = d, .spec = *spec, .left = spec->count};
+    if (d == NULL && spec->device[0] != '\0')
+        f.device = fleet_find(s->cfg.fleet, (struct tw_span){(const uint8_t *)spec->device, strlen(spec->device)});
+    s->faults[s->n_faults++] = f;
+    changed(s, &f, true);
+    return f.number;
+}
+
+static void remove_at(struct server *s, size_t i)
+{
+    struct fault f = s->faults[i];
+    memmove(&s->faults[i], &s->faults[i + 1], (s->n_faults - i - 1) * sizeof f);
+    s->n_faults--;
+    changed(s, &f, false);
+}
+
+bool server_fault_remove(struct server *s, uint32_t number)
+{
+    for (size_t i = 0; i < s->n_faults; i++)
+        if (s->faults[i].number == number) {
+            remove_at(s, i);
+            return true;
+        }
+    return false;
+}
+
+size_t server_fault_clear(struct server *s, const struct device *d)
+{
+    size_t removed = 0;
+    for (size_t i = s->n_faults; i-- > 0;)
+        if (d == NULL || s->faults[i].device == d) {
+            remove_at(s, i);
+            removed++;
+        }
+    return removed;
+}
+
+void server_fault_visit(const struct server *s, const struct device *d,
+                        void (*visit)(void *ctx, const struct fault *f), void *ctx)
+{
+    for (size_t i = 0; i < s->n_faults; i++)
+        if (d == NULL || s->faults[i].device == NULL || s->faults[i].device == d)
+            visit(ctx, &s->faults[i]);
+}
+
+/* ---- a client comes --------------------------------------------------------------------------------------------- */
+
+static void refuse_client(struct conn *c, bool reset, const char *reason)
+{
+    c->server->counters.refused++;
+    if (reset)
+        conn_reset(c, reason);
+    else
+        conn_close(c, reason);
+}
+
+bool strike_accept(struct conn *c, struct outlet *o)
+{
+    struct server *s = c->server;
+    uint64_t now = server_real_ms(s);
+    if (now < o->down_until) {
+        refuse_client(c, true, "rebooting");
+        return false;
+    }
+    if (s->n_faults == 0)
+        return true;
+    const struct fault *f = strike_standing(o, FAULT_LINGER);
+    if (f != NULL && o->n_conns == 0 && o->left_ms != 0 && now < o->left_ms + f->spec.ms) {
+        strike_roll(o, FAULT_LINGER, -1, c->flow);
+        refuse_client(c, true, "linger");
+        return false;
+    }
+    if (o->n_conns > 0 && (f = strike_roll(o, FAULT_ONE_CLIENT, -1, c->flow)) != NULL) {
+        if (f->spec.n < 2) {
+            refuse_client(c, f->spec.n == 1, "one_client");
+            return false;
+        }
+        drop_clients(o);
+    }
+    if (o->hangs || strike_roll(o, FAULT_HANG, -1, c->flow) != NULL)
+        o->hangs = c->mute = true;
+    return true;
+}
+
+void strike_config(const struct outlet *o, struct tw_device_config *cfg)
+{
+    if (o->server->n_faults == 0)
+        return;
+    const struct fault *idle = strike_standing(o, FAULT_IDLE_CLOSE), *rc1 = strike_standing(o, FAULT_ACK_RC1);
+    if (idle != NULL)
+        cfg->idle_timeout_ms = idle->spec.ms;
+    if (strike_standing(o, FAULT_KEY_ZERO) != NULL)
+        cfg->quirks |= TW_DEVICE_KEY_ZERO | TW_DEVICE_VENDOR_KEY_ZERO;
+    if (rc1 != NULL && rc1->spec.n == 1)
+        cfg->quirks |= TW_DEVICE_VENDOR_RETCODE;
+}
+
+void strike_line(struct conn *c)
+{
+    if (c->outlet == NULL || (c->server->n_faults == 0 && c->line == NULL))
+        return;
+    const struct outlet *o = c->outlet;
+    struct line_traits t = {0};
+    const struct fault *f;
+    if ((f = strike_standing(o, FAULT_LATENCY)) != NULL)
+        t.latency_ms = f->spec.ms;
+    if ((f = strike_standing(o, FAULT_JITTER)) != NULL)
+        t.jitter_ms = f->spec.ms;
+    if ((f = strike_standing(o, FAULT_BANDWIDTH)) != NULL)
+        t.bytes_per_s = f->spec.n;
+    if ((f = strike_standing(o, FAULT_SLICE)) != NULL) {
+        t.slice = f->spec.n;
+        t.slice_ms = f->spec.ms;
+    }
+    if ((f = strike_standing(o, FAULT_GLUE)) != NULL)
+        t.glue_ms = f->spec.ms;
+    static const struct line_traits straight;
+    if (c->line != NULL || memcmp(&t, &straight, sizeof t) != 0)
+        line_set(c, &t);
+}
+
+/* ---- a request was read ----------------------------------------------------------------------------------------- */
+
+/* Blanks between tokens; those inside of strings are fine. */
+static bool has_blanks(struct tw_span json)
+{
+    bool string = false;
+    for (size_t i = 0; i < json.len; i++) {
+        uint8_t ch = json.data[i];
+        if (string && ch == '\\')
+            i++;
+        else if (ch == '"')
+            string = !string;
+        else if (!string && (ch == ' ' || ch == '\t' || ch == '\n' || ch == '\r'))
+            return true;
+    }
+    return false;
+}
+
+static bool is_query(const struct tw_device_event *ev)
+{
+    return ev->type == TW_DEVICE_QUERY || ev->type == TW_DEVICE_NULL_QUERY;
+}
+
+static bool is_request(const struct tw_device_event *ev)
+{
+    return is_query(ev) || ev->type == TW_DEVICE_CONTROL || ev->type == TW_DEVICE_REFRESH;
+}
+
+bool strike_request(struct conn *c, const struct tw_device_event *ev)
+{
+    struct server *s = c->server;
+    struct outlet *o = c->outlet;
+    uint32_t command = ev->message.command;
+    if (is_query(ev) && c->n_queries == 0) {
+        c->n_queries = 1;
+        if (strike(c, FAULT_DROP_FIRST, command))
+            return true;
+    }
+    if (ev->opened && is_request(ev) && has_blanks(ev->message.payload) && strike(c, FAULT_PICKY_JSON, command))
+        return true;
+    const struct fault *f;
+    if (is_request(ev) && (f = strike(c, FAULT_REBOOT, command)) != NULL) {
+        server_reboot(s, o->device, f->spec.ms);
+        return true;
+    }
+    if (ev->type == TW_DEVICE_HEARTBEAT) {
+        f = strike_standing(o, FAULT_RESET_AFTER_HEARTBEAT);
+        if (f != NULL && o->serial > 0 && o->pushed_ms != 0 && server_real_ms(s) < o->pushed_ms + f->spec.ms &&
+            strike(c, FAULT_RESET_AFTER_HEARTBEAT, command)) {
+            conn_reset(c, "reset_after_heartbeat");
+            return true;
+        }
+        if (strike(c, FAULT_NO_HEARTBEAT, command))
+            return true;
+    }
+    bool reads_body = is_query(ev) || ev->type == TW_DEVICE_CONTROL;
+    if (reads_body && o->device->version == TW_V33 && strike(c, FAULT_WRONG_KEY_REPLY, command)) {
+        struct tw_message m;
+        tw_device_message_init(c->engine, &m, command, ev->message.seq, true);
+        m.payload = (struct tw_span){(const uint8_t *)TW_TEXT_PARSE_DATA, sizeof TW_TEXT_PARSE_DATA - 1};
+        conn_emit(c, &m, 0);
+        return true;
+    }
+    return false;
+}
+
+/* ---- bytes leave ------------------------------------------------------------------------------------------------ */
+
+static void send_bytes(struct conn *c, const uint8_t *bytes, size_t n, uint32_t extra_ms)
+{
+    if (c->closing || n == 0)
+        return;
+    if (c->line == NULL && extra_ms > 0) {
+        static const struct line_traits straight;
+        if (line_set(c, &straight) != 0)
+            return;
+    }
+    if (c->line != NULL)
+        line_put_later(c, bytes, n, extra_ms);
+    else
+        conn_write(c, bytes, n);
+}
+
+static void corrupt(struct conn *c, uint8_t *frame, size_t from, size_t to, uint32_t n)
+{
+    for (uint32_t i = 0; i < n && to > from; i++)
+        frame[from + rng_next(&c->server->rng) % (to - from)] ^= (uint8_t)(1 + rng_next(&c->server->rng) % 255);
+}
+
+static void end_after(void *ctx, uint64_t reset)
+{
+    struct conn *c = ctx;
+    if (reset)
+        conn_reset(c, "reset");
+    else
+        conn_close(c, "closed");
+}
+
+static void half_close(struct conn *c)
+{
+    uv_os_fd_t fd;
+    if (uv_fileno((uv_handle_t *)&c->tcp, &fd) == 0)
+        shutdown(fd, SHUT_WR);
+    c->half_closed = true;
+}
+
+bool strike_bytes(struct conn *c, size_t at, int64_t command)
+{
+    enum { HEADER = 24, TAIL = 4, RESET_DELAY_MS = 20 };
+    struct outlet *o = c->outlet;
+    struct server *s = c->server;
+    const struct fault *f;
+    const struct fault *bad = strike(c, FAULT_BAD_CHECK, command), *junk = strike(c, FAULT_JUNK, command);
+    const struct fault *drop = strike(c, FAULT_DROP_BYTES, command), *change = strike(c, FAULT_CORRUPT, command);
+    const struct fault *split = strike(c, FAULT_SPLIT, command), *slow = strike(c, FAULT_SLOW, command);
+    const struct fault *reset = strike(c, FAULT_RESET, command), *rst = strike(c, FAULT_RST_AFTER_OK, command);
+    const struct fault *half = strike(c, FAULT_HALF_CLOSE, command);
+    if (!bad && !junk && !drop && !change && !split && !slow && !reset && !rst && !half)
+        return true;
+
+    /* What was in the output before this frame leaves as it is. */
+    struct tw_span out = tw_device_output(c->engine);
+    if (out.len - at > FRAME_MAX || out.len <= at + HEADER)
+        return true;
+    uint8_t *frame = malloc(out.len - at);
+    if (frame == NULL)
+        return true;
+    size_t n = out.len - at;
+    memcpy(frame, out.data + at, n);
+    if (at > 0)
+        send_bytes(c, out.data, at, 0);
+    if (c->closing) {
+        free(frame);
+        return false;
+    }
+    tw_device_sent(c->engine, out.len);
+
+    uint32_t extra_ms = slow != NULL ? slow->spec.ms : 0;
+    if (bad != NULL)
+        frame[n - TAIL - 1] ^= 0x5A;
+    if (change != NULL)
+        corrupt(c, frame, 0, n, change->spec.n);
+    if (drop != NULL) {
+        size_t missing = drop->spec.n < n ? drop->spec.n : n;
+        size_t from = (n - missing) / 2;
+        memmove(frame + from, frame + from + missing, n - from - missing);
+        n -= missing;
+    }
+    if (junk != NULL) {
+        uint8_t bytes[256];
+        struct rng r = {rng_hash(s->cfg.seed, o->device->number, o->dice++)};
+        size_t len = junk->spec.n < sizeof bytes ? junk->spec.n : sizeof bytes;
+        for (size_t i = 0; i < len; i++)
+            bytes[i] = (uint8_t)(rng_next(&r) | 1); /* no zeros: never a prefix */
+        send_bytes(c, bytes, len, extra_ms);
+    }
+    if (reset != NULL) {
+        size_t part = reset->spec.n < n ? reset->spec.n : n;
+        send_bytes(c, frame, part, 0);
+        free(frame);
+        if (part == 0) {
+            conn_reset(c, "reset");
+            return false;
+        }
+        if (later_add(&s->later, RESET_DELAY_MS, end_after, c, 1) == 0)
+            c->n_later++;
+        return true;
+    }
+    if (split != NULL && n > 1) {
+        size_t cut = split->spec.n > 0 && split->spec.n < n
+                         ? split->spec.n
+                         : 1 + rng_hash(s->cfg.seed, o->device->number, o->dice++) % (n - 1);
+        send_bytes(c, frame, cut, extra_ms);
+        send_bytes(c, frame + cut, n - cut, extra_ms + (split->spec.ms > 0 ? split->spec.ms : 1));
+    } else {
+        send_bytes(c, frame, n, extra_ms);
+    }
+    free(frame);
+    if (c->closing)
+        return false;
+    if (half != NULL)
+        half_close(c);
+    if (rst != NULL && later_add(&s->later, RESET_DELAY_MS, end_after, c, 1) == 0)
+        c->n_later++;
+    (void)f;
+    return true;
+}
