@@ -330,12 +330,18 @@ static int try_key(const struct attempt *a, int key, tw_crypto *c)
     return tw_message_open(a->m, c, a->f, a->s->version, a->s->direction, k, a->buf, a->cap, a->s->flags);
 }
 
-/* Padding is right by chance once in 256 tries: what comes out of a CRC frame has to make sense as well. */
+/* HMAC and tag are proof enough. Padding of one byte is right by chance once in 256 tries, so what comes out of a CRC
+ * frame has to make sense as well: it is long padding, or JSON, or text. */
 static bool makes_sense(const struct attempt *a)
 {
-    if (a->f->integrity != TW_INTEGRITY_CRC32)
-        return true; /* HMAC and tag are proof enough */
-    return a->m->payload.len == 0 || is_clear(a->m->payload);
+    enum { PROOF_PADDING = 4 };
+    struct tw_span p = a->m->payload;
+    if (a->f->integrity != TW_INTEGRITY_CRC32 || 16 - p.len % 16 >= PROOF_PADDING || is_clear(p))
+        return true;
+    for (size_t i = 0; i < p.len; i++)
+        if (!g_ascii_isprint(p.data[i]))
+            return false;
+    return true;
 }
 
 static bool fits(const struct attempt *a, int key, enum tuya_key_use use)
