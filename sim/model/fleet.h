@@ -4,7 +4,7 @@
  *   generated         fleet_generate()    ids, names and keys follow from the seed; fleet_write_devices() tells clients
  *   a user's house    fleet_from_devices(), then fleet_snapshot()
  *
- * Pure: files are read and written by the caller. Devices stay where they are from fleet_done() on. */
+ * Pure: files are read and written by the caller. Devices may move in memory while some are added, not afterwards. */
 #ifndef SIM_MODEL_FLEET_H
 #define SIM_MODEL_FLEET_H
 
@@ -24,7 +24,7 @@ struct device_child {
 
 struct device {
     const char *id, *name;
-    const char *ip, *mac; /**< of the user's file; "" */
+    const char *ip; /**< of the user's file; "" */
     uint8_t key[TW_KEY_LEN];
     enum tw_version version;
     uint32_t number;               /**< position in the fleet */
@@ -43,7 +43,7 @@ struct fleet {
     struct fleet_store *store; /**< owns texts, lists and the index */
 };
 
-/** @param seed, epoch_s  see struct plug_world */
+/** @param seed, epoch_s  see struct plug_world. f stays where it is: its plugs refer to it */
 int fleet_init(struct fleet *f, uint64_t seed, int64_t epoch_s);
 void fleet_free(struct fleet *f); /* wipes the keys */
 
@@ -78,6 +78,9 @@ int fleet_from_devices(struct fleet *f, const struct devices *devices, struct pr
 /** The same, with the values and further data points of a snapshot; devices that only the snapshot has come too. */
 int fleet_from_files(struct fleet *f, const struct devices *devices, const struct devices *snapshot,
                      struct problems *problems, struct why *why);
+
+/** The plug of a device or of a sub-device with an id of its own; NULL if there is none. */
+struct plug *fleet_find_plug(const struct fleet *f, struct tw_span id);
 
 /** By id, in constant time. NULL if there is none. Sub-devices of their own id are not devices here. */
 struct device *fleet_find(const struct fleet *f, struct tw_span id);

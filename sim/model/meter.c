@@ -57,9 +57,11 @@ static const struct metering *metering_of(const struct plug *p)
     return &p->shape->metering;
 }
 
+/* A meter without a relay has the id 0 in its place: always on. */
 static bool is_on(const struct plug *p, size_t load)
 {
-    return p->values[p->shape->position[metering_of(p)->relays[load]] - 1] != 0;
+    uint8_t relay = metering_of(p)->relays[load];
+    return relay == 0 || p->values[p->shape->position[relay] - 1] != 0;
 }
 
 static bool any_on(const struct plug *p)
@@ -413,11 +415,11 @@ static bool trip(struct plug *p, struct meter *m)
         fault = under_voltage;
     else if (balance >= 0 && plug_number(p, (size_t)balance) <= p->shape->dps[balance].min)
         fault = no_credit;
-    if (fault == NULL || !any_on(p))
+    if (fault == NULL || !any_on(p) || l->relays[0] == 0)
         return false;
     p->now_ms = m->second * 1000;
     for (size_t i = 0; i < l->n_relays; i++) {
-        if (is_on(p, i))
+        if (is_on(p, i) && l->relays[i] != 0)
             plug_switch(p, p->shape->position[l->relays[i]] - 1u, false);
     }
     set_fault(p, fault);
@@ -431,7 +433,7 @@ static bool may_trip(const struct plug *p, const struct meter *m)
         uint32_t low, high; /* percent of nominal, a drop by 15 A in the house's wires included */
     } bounds[] = {[MAINS_NORMAL] = {85, 111}, [MAINS_STEADY] = {100, 100}, [MAINS_BROWNOUT] = {60, 80}};
     const struct metering *l = metering_of(p);
-    if (!any_on(p))
+    if (!any_on(p) || l->relays[0] == 0)
         return false;
     uint64_t low = (uint64_t)l->nominal_mv * bounds[m->scene].low / 100;
     uint64_t high = (uint64_t)l->nominal_mv * bounds[m->scene].high / 100;
@@ -504,7 +506,7 @@ static uint64_t next_report(const struct plug *p, const struct meter *m)
 
 struct meter *meter_make(struct plug *p)
 {
-    if (p->meter != NULL || !p->shape->has_metering)
+    if (p->meter != NULL || !p->shape->has_metering || !plug_own(p))
         return p->meter;
     const struct metering *l = metering_of(p);
     struct meter *m = calloc(1, sizeof *m + l->n_relays * sizeof m->loads[0]);
@@ -584,11 +586,11 @@ uint64_t meter_deadline(const struct plug *p)
 
 /* ---- what happens to it ---- */
 
-static struct load *load_at(struct plug *p, size_t pos)
+static struct load *load_at(struct plug *p, uint32_t relay)
 {
     const struct metering *l = metering_of(p);
     for (size_t i = 0; p->meter != NULL && i < l->n_relays; i++) {
-        if (l->relays[i] == p->shape->dps[pos].id)
+        if (l->relays[i] == relay)
             return &p->meter->loads[i];
     }
     return NULL;
@@ -597,7 +599,7 @@ static struct load *load_at(struct plug *p, size_t pos)
 void meter_relay(struct plug *p, size_t pos, bool on)
 {
     struct meter *m = meter_make(p);
-    struct load *l = m != NULL ? load_at(p, pos) : NULL;
+    struct load *l = m != NULL ? load_at(p, p->shape->dps[pos].id) : NULL;
     if (l == NULL)
         return;
     if (on) {
@@ -645,6 +647,15 @@ void meter_power_cycle(struct plug *p)
     report(p, m, &s, false);
 }
 
+static void plug_in(struct plug *p, struct load *place, uint32_t relay, const struct load_spec *spec, bool pressed)
+{
+    struct meter *m = p->meter;
+    uint64_t key = hash_key(p->world->seed, p->number, SOURCE_LOAD + (uint64_t)relay);
+    load_init(place, spec, hash_mix(key ^ (uint64_t)spec->appliance), m->mains.nominal_mv >= 180000);
+    load_start(place, m->second + 1, pressed);
+    judge_soon(p, m);
+}
+
 /* see plug.h */
 int plug_load(struct plug *p, uint32_t relay, const struct load_spec *load, uint64_t now_ms, struct why *why)
 {
@@ -656,34 +667,36 @@ int plug_load(struct plug *p, uint32_t relay, const struct load_spec *load, uint
         return why_set(why, "a load has at most 100000 W");
     if ((size_t)load->appliance >= N_APPLIANCES)
         return why_set(why, "there is no such appliance");
-    struct meter *m = meter_make(p);
-    if (m == NULL)
+    if (meter_make(p) == NULL)
         return why_set(why, "out of memory");
-    const struct metering *l = metering_of(p);
-    const struct dp_spec *dp = shape_dp(p->shape, relay != 0 ? relay : l->relays[0]);
-    struct load *place = dp != NULL ? load_at(p, (size_t)(dp - p->shape->dps)) : NULL;
+    if (relay == 0)
+        relay = metering_of(p)->relays[0];
+    struct load *place = load_at(p, relay);
     if (place == NULL)
         return why_set(why, "data point %u is no metered outlet of this device", (unsigned)relay);
-    uint64_t key = hash_key(p->world->seed, p->number, SOURCE_LOAD + (uint64_t)dp->outlet);
-    load_init(place, load, hash_mix(key ^ (uint64_t)load->appliance), l->nominal_mv >= 180000);
-    load_start(place, m->second + 1, true);
-    judge_soon(p, m);
+    plug_in(p, place, relay, load, true);
     return 0;
 }
 
-const struct load_spec *meter_load(const struct plug *p, size_t pos)
+void meter_restore_load(struct plug *p, uint32_t relay, const struct load_spec *load)
 {
-    const struct load *l = load_at((struct plug *)(uintptr_t)p, pos);
+    struct load *place = meter_make(p) != NULL ? load_at(p, relay) : NULL;
+    if (place != NULL)
+        plug_in(p, place, relay, load, false);
+}
+
+const struct load_spec *meter_load(const struct plug *p, uint32_t relay)
+{
+    const struct load *l = load_at((struct plug *)(uintptr_t)p, relay);
     return l != NULL ? &l->spec : NULL;
 }
 
 /* see plug.h */
 struct load_spec plug_load_of(const struct plug *p, uint32_t relay)
 {
-    const struct dp_spec *dp = NULL;
+    const struct load_spec *l = NULL;
     if (p->shape->has_metering)
-        dp = shape_dp(p->shape, relay != 0 ? relay : metering_of(p)->relays[0]);
-    const struct load_spec *l = dp != NULL ? meter_load(p, (size_t)(dp - p->shape->dps)) : NULL;
+        l = meter_load(p, relay != 0 ? relay : metering_of(p)->relays[0]);
     return l != NULL ? *l : (struct load_spec){0};
 }
 
@@ -780,9 +793,9 @@ struct meter_memory meter_remember(const struct plug *p)
 {
     const struct meter *m = p->meter;
     if (m == NULL)
-        return (struct meter_memory){0, 0, 0, 0, NEVER};
+        return (struct meter_memory){0, 0, 0, 0, NEVER, MAINS_NORMAL};
     uint64_t period = m->period_at == NO_PERIOD ? NEVER : (uint64_t)((int64_t)m->second - m->period_at);
-    return (struct meter_memory){m->true_mws, m->total_mws, m->increment_mws, m->debt_mws, period};
+    return (struct meter_memory){m->true_mws, m->total_mws, m->increment_mws, m->debt_mws, period, m->scene};
 }
 
 void meter_recall(struct plug *p, const struct meter_memory *memory)
@@ -794,6 +807,8 @@ void meter_recall(struct plug *p, const struct meter_memory *memory)
     m->total_mws = memory->total_mws;
     m->increment_mws = memory->increment_mws;
     m->debt_mws = memory->debt_mws;
+    m->scene = (enum mains_scene)memory->mains;
+    m->exact = m->scene == MAINS_STEADY;
     if (memory->period_s != NEVER)
         m->period_at = (int64_t)m->second - (int64_t)memory->period_s;
 }

@@ -15,24 +15,25 @@ static bool readable(const struct plug *p, size_t pos)
 
 /* ---- life ---- */
 
-static void reset_values(struct plug *p)
+bool plug_own(struct plug *p)
 {
-    const struct shape *s = p->shape;
-    uint8_t *flags = plug_flags(p);
-    for (size_t i = 0; i < s->n_dps; i++) {
-        const struct dp_spec *dp = &s->dps[i];
-        p->values[i] = (int32_t)dp->initial;
-        flags[i] = dp->has_initial ? DP_KNOWN : 0;
-        if (dp->role == ROLE_RELAY && dp->initial != 0)
-            flags[i] |= DP_FLASH;
-    }
+    if (p->owns_values)
+        return true;
+    size_t size = p->shape->n_dps * (sizeof *p->values + 1);
+    int32_t *values = malloc(size + 1);
+    if (values == NULL)
+        return false;
+    memcpy(values, p->values, size);
+    p->values = values;
+    p->owns_values = true;
+    return true;
 }
 
 /* see plug.h */
 int plug_new(struct plug **out, const struct shape *shape, const struct plug_world *world, uint32_t number,
              uint64_t now_ms)
 {
-    struct plug *p = calloc(1, sizeof *p + shape->n_dps * (sizeof p->values[0] + 1));
+    struct plug *p = calloc(1, sizeof *p);
     if (p == NULL)
         return -1;
     p->shape = shape;
@@ -41,7 +42,7 @@ int plug_new(struct plug **out, const struct shape *shape, const struct plug_wor
     p->now_ms = now_ms;
     p->timers_at = NEVER;
     p->readings = READINGS_BY_RULE;
-    reset_values(p);
+    p->values = (int32_t *)(uintptr_t)shape->initial; /* not written to before plug_own() */
     *out = p;
     timers_arm(p);
     return 0;
@@ -55,6 +56,8 @@ void plug_free(struct plug *p)
     for (size_t i = 0; p->texts != NULL && i < p->shape->n_dps; i++)
         free(p->texts[i]);
     free(p->texts);
+    if (p->owns_values)
+        free(p->values);
     free(p->outlets);
     free(p->meter);
     free(p);
@@ -67,9 +70,17 @@ const struct shape *plug_shape(const struct plug *p)
 }
 
 /* see plug.h */
+uint32_t plug_number_of(const struct plug *p)
+{
+    return p->number;
+}
+
+/* see plug.h */
 size_t plug_memory(const struct plug *p)
 {
-    size_t n = sizeof *p + p->shape->n_dps * (sizeof p->values[0] + 1);
+    size_t n = sizeof *p;
+    if (p->owns_values)
+        n += p->shape->n_dps * (sizeof p->values[0] + 1);
     if (p->outlets != NULL)
         n += p->shape->n_relays * sizeof *p->outlets;
     if (p->meter != NULL)
@@ -105,9 +116,9 @@ int plug_find_role(const struct plug *p, enum dp_role role)
 
 void plug_due(struct plug *p, size_t pos)
 {
-    uint8_t *flags = &plug_flags(p)[pos];
-    if ((*flags & DP_DUE) != 0 || !readable(p, pos))
+    if (!readable(p, pos) || (plug_flags(p)[pos] & DP_DUE) != 0 || !plug_own(p))
         return;
+    uint8_t *flags = &plug_flags(p)[pos];
     *flags |= DP_DUE;
     p->n_due++;
 }
@@ -140,6 +151,8 @@ static int store_text(struct plug *p, size_t pos, struct tw_span json)
     struct tw_span old = text_of(p, pos);
     if (old.len == json.len && json.len > 0 && memcmp(old.data, json.data, json.len) == 0)
         return 0;
+    if (!plug_own(p))
+        return -1;
     if (p->texts == NULL && (p->texts = calloc(p->shape->n_dps, sizeof *p->texts)) == NULL)
         return -1;
     struct value_text *v = malloc(sizeof *v + json.len);
@@ -162,9 +175,11 @@ static int store_number(struct plug *p, size_t pos, int64_t value)
         tw_text_put_int(&t, value);
         return store_text(p, pos, (struct tw_span){(const uint8_t *)digits, t.len});
     }
-    uint8_t *flags = &plug_flags(p)[pos];
-    if ((*flags & DP_TEXT) == 0 && p->values[pos] == value)
+    if ((plug_flags(p)[pos] & DP_TEXT) == 0 && p->values[pos] == value)
         return 0;
+    if (!plug_own(p))
+        return -1;
+    uint8_t *flags = &plug_flags(p)[pos];
     *flags &= (uint8_t)~DP_TEXT;
     p->values[pos] = (int32_t)value;
     return 1;
@@ -172,6 +187,8 @@ static int store_number(struct plug *p, size_t pos, int64_t value)
 
 static void after_report(struct plug *p, size_t pos, bool changed)
 {
+    if (!plug_own(p))
+        return;
     uint8_t *flags = &plug_flags(p)[pos];
     changed |= (*flags & DP_KNOWN) == 0;
     *flags |= DP_KNOWN;
@@ -329,6 +346,8 @@ static enum plug_outcome apply(struct plug *p, const struct tw_dp *in, uint64_t 
     const struct dp_spec *dp = shape_dp(p->shape, in->id);
     if (dp == NULL)
         return PLUG_UNKNOWN;
+    if (!plug_own(p))
+        return PLUG_NO_MEMORY;
     size_t pos = (size_t)(dp - p->shape->dps);
     if (in->value.type == TW_VALUE_NULL) {
         if (operator)
@@ -375,6 +394,8 @@ const char *plug_outcome_name(enum plug_outcome o)
 
 int plug_restore(struct plug *p, size_t pos, const struct tw_value *v)
 {
+    if (!plug_own(p))
+        return -1;
     const struct dp_spec *dp = &p->shape->dps[pos];
     uint8_t *flags = &plug_flags(p)[pos];
     int word = dp->type == DP_ENUM && v->type == TW_VALUE_STRING ? enum_position(dp, v->text) : -1;
@@ -401,6 +422,34 @@ int plug_restore(struct plug *p, size_t pos, const struct tw_value *v)
     return 0;
 }
 
+int plug_restore_all(struct plug *p, struct tw_span dps)
+{
+    struct tw_dp in;
+    for (size_t pos = 0; tw_dps_next(&in, &pos, dps) == 1;) {
+        const struct dp_spec *dp = shape_dp(p->shape, in.id);
+        if (dp != NULL && plug_restore(p, (size_t)(dp - p->shape->dps), &in.value) != 0)
+            return -1;
+    }
+    timers_arm(p);
+    return 0;
+}
+
+uint64_t plug_countdown_end(const struct plug *p, size_t pos)
+{
+    const struct dp_spec *dp = &p->shape->dps[pos];
+    if (dp->role != ROLE_COUNTDOWN || dp->partner == 0 || p->outlets == NULL)
+        return NEVER;
+    return p->outlets[p->shape->dps[dp->partner - 1].outlet].countdown_end;
+}
+
+void plug_resume_countdown(struct plug *p, uint32_t id, uint64_t end_ms)
+{
+    const struct dp_spec *dp = shape_dp(p->shape, id);
+    if (dp == NULL || dp->role != ROLE_COUNTDOWN || dp->partner == 0 || plug_outlets(p) == NULL)
+        return;
+    p->outlets[p->shape->dps[dp->partner - 1].outlet].countdown_end = end_ms > p->now_ms ? end_ms : p->now_ms;
+}
+
 /* ---- relays ---- */
 
 /* The bits that a trip sets go when the relay is switched on again. Our inference: no log shows it. */
@@ -413,6 +462,8 @@ static void clear_faults(struct plug *p)
 
 void plug_switch(struct plug *p, size_t pos, bool on)
 {
+    if (!plug_own(p))
+        return;
     const struct dp_spec *dp = &p->shape->dps[pos];
     uint8_t *flags = &plug_flags(p)[pos];
     struct outlet *outlets = plug_outlets(p);
@@ -484,6 +535,8 @@ static bool state_after_power(const struct plug *p, bool before)
 void plug_power_cycle(struct plug *p, uint64_t now_ms)
 {
     plug_advance(p, now_ms);
+    if (!plug_own(p))
+        return;
     uint8_t *flags = plug_flags(p);
     for (size_t i = 0; i < p->shape->n_dps; i++) {
         const struct dp_spec *dp = &p->shape->dps[i];
@@ -744,7 +797,7 @@ void plug_drop_due(struct plug *p)
 void plug_hide(struct plug *p, uint32_t id)
 {
     const struct dp_spec *dp = shape_dp(p->shape, id);
-    if (dp == NULL)
+    if (dp == NULL || !plug_own(p))
         return;
     uint8_t *flags = &plug_flags(p)[dp - p->shape->dps];
     if ((*flags & DP_DUE) != 0)

@@ -42,6 +42,7 @@ int plug_new(struct plug **out, const struct shape *shape, const struct plug_wor
              uint64_t now_ms);
 void plug_free(struct plug *p); /* NULL is fine */
 const struct shape *plug_shape(const struct plug *p);
+uint32_t plug_number_of(const struct plug *p); /* as given to plug_new() */
 
 /* ---- Data points in ---- */
 

@@ -39,13 +39,16 @@ struct plug {
     uint32_t number;
     uint16_t n_due;
     uint8_t readings; /* enum plug_readings */
-    uint8_t spare;
-    int32_t values[]; /* n_dps numbers; behind them n_dps bytes of flags */
+    bool owns_values;
+    int32_t *values; /* n_dps numbers; behind them n_dps bytes of flags. Those of the shape until plug_own() */
 };
+
+/* Before anything is written: the values become the plug's own. false: no memory. */
+bool plug_own(struct plug *p);
 
 static inline uint8_t *plug_flags(const struct plug *p)
 {
-    return (uint8_t *)(uintptr_t)(p->values + p->shape->n_dps);
+    return (uint8_t *)(p->values + p->shape->n_dps);
 }
 
 /* Position of the first data point with this role, or -1. */
@@ -70,6 +73,15 @@ void plug_put_value(const struct plug *p, struct tw_text *t, size_t pos);
 /* Set a value from its JSON text whatever its type: what a file says, the device had. -1: no memory. */
 int plug_restore(struct plug *p, size_t pos, const struct tw_value *value);
 
+/* Those of an object of data points that it has. -1: no memory. */
+int plug_restore_all(struct plug *p, struct tw_span dps);
+
+/* Resume a countdown that was running: it ends at this moment, in ms of now_ms. */
+void plug_resume_countdown(struct plug *p, uint32_t id, uint64_t end_ms);
+
+/* The end of the countdown with this data point; NEVER: not running. */
+uint64_t plug_countdown_end(const struct plug *p, size_t pos);
+
 /* The outlets of p, made on first use; NULL: no memory. */
 struct outlet *plug_outlets(struct plug *p);
 
@@ -91,6 +103,8 @@ bool meter_run(struct plug *p, uint64_t second);
 /* The next second in which something may be reported or trip; NEVER. */
 uint64_t meter_deadline(const struct plug *p);
 void meter_relay(struct plug *p, size_t pos, bool on);
+/* Put a load back where it was before a restart: nobody presses anything. */
+void meter_restore_load(struct plug *p, uint32_t relay, const struct load_spec *load);
 size_t meter_refresh(struct plug *p, const uint32_t *ids, size_t n);
 void meter_power_cycle(struct plug *p);
 void meter_clear(struct plug *p);                  /* the counters, by clear_energy */
@@ -101,9 +115,11 @@ size_t meter_size(const struct meter *m);
 struct meter_memory {
     uint64_t true_mws, total_mws, increment_mws, debt_mws;
     uint64_t period_s; /* seconds into the energy period; NEVER: not running */
+    int mains;         /* enum mains_scene */
 };
 struct meter_memory meter_remember(const struct plug *p);
 void meter_recall(struct plug *p, const struct meter_memory *m);
-const struct load_spec *meter_load(const struct plug *p, size_t pos);
+/* What is plugged in at this relay (0: a meter without one); NULL: no such outlet. */
+const struct load_spec *meter_load(const struct plug *p, uint32_t relay);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "builtin.h"
+#include "plug_internal.h"
 #include "profile_store.h"
 
 const char *const dp_role_names[] = {
@@ -99,7 +100,23 @@ const char *store_json_string(struct arena *a, const char *utf8, size_t *len)
     return t.data;
 }
 
-void shape_finish(struct shape *s, struct dp_spec *dps, size_t n)
+/* Values of a plug that nobody has touched: they are known if they have an initial value, and relays are in flash. */
+static void shape_initial(struct arena *a, struct shape *s)
+{
+    int32_t *values = arena_alloc(a, s->n_dps * (sizeof *values + 1) + 1);
+    s->initial = values;
+    if (values == NULL)
+        return;
+    uint8_t *flags = (uint8_t *)(values + s->n_dps);
+    for (size_t i = 0; i < s->n_dps; i++) {
+        const struct dp_spec *dp = &s->dps[i];
+        values[i] = (int32_t)dp->initial;
+        flags[i] =
+            (uint8_t)((dp->has_initial ? DP_KNOWN : 0) | (dp->role == ROLE_RELAY && dp->initial != 0 ? DP_FLASH : 0));
+    }
+}
+
+void shape_finish(struct arena *a, struct shape *s, struct dp_spec *dps, size_t n)
 {
     s->dps = dps;
     s->n_dps = n;
@@ -120,6 +137,7 @@ void shape_finish(struct shape *s, struct dp_spec *dps, size_t n)
             }
         }
     }
+    shape_initial(a, s);
 }
 
 /* see profile.h */

@@ -113,7 +113,7 @@ struct reporting {
 
 struct metering {
     enum meter_chip chip;
-    uint8_t relays[16]; /**< ids whose loads are summed */
+    uint8_t relays[16]; /**< ids whose loads are summed; one 0: a meter without a relay, always on */
     size_t n_relays;
     uint32_t nominal_mv;
     uint32_t nominal_hz;
@@ -130,7 +130,8 @@ struct shape {
     size_t n_relays;
     bool has_metering;
     struct metering metering;
-    uint8_t position[256]; /**< of an id in dps, counted from 1; 0: it has none */
+    uint8_t position[256];  /**< of an id in dps, counted from 1; 0: it has none */
+    const int32_t *initial; /**< numbers of all dps, then a byte of flags each: what new plugs share (plug.c) */
 };
 
 struct child_spec {

@@ -174,8 +174,10 @@ static void read_relays(struct reader *r, struct metering *out, const cJSON *o, 
     const cJSON *list = member(r, o, "relays");
     if (list == NULL)
         return;
-    if (!cJSON_IsArray(list) || list->child == NULL)
-        complain(r, "relays", "has to be a list of ids, not empty");
+    if (!cJSON_IsArray(list))
+        complain(r, "relays", "has to be a list of ids");
+    else if (list->child == NULL)
+        out->n_relays = 1; /* id 0: always on */
     for (const cJSON *m = list->child; cJSON_IsArray(list) && m != NULL; m = m->next) {
         const struct dp_spec *dp = cJSON_IsNumber(m) && m->valuedouble >= 1 && m->valuedouble < 256
                                        ? shape_dp(shape, (uint32_t)m->valueint)
@@ -381,7 +383,7 @@ static void read_dps(struct reader *r, struct shape *shape, const cJSON *object)
     memcpy(r->where, outer, sizeof outer);
     if (r->problems->n != before)
         return;
-    shape_finish(shape, dps, n);
+    shape_finish(r->arena, shape, dps, n);
     check_channels(r, shape);
 }
 

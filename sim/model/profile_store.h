@@ -14,8 +14,8 @@ struct profile_store {
 /** A profile with one user and nothing in it; NULL: no memory. */
 struct profile_store *profile_begin(void);
 
-/** Complete a shape whose dps stand in ascending order: index, keys, pairs. dps stays owned by the arena. */
-void shape_finish(struct shape *s, struct dp_spec *dps, size_t n);
+/** Complete a shape whose dps stand in ascending order in the arena: index, keys, pairs, initial values. */
+void shape_finish(struct arena *a, struct shape *s, struct dp_spec *dps, size_t n);
 
 /** Names of roles, in the order of enum dp_role. */
 extern const char *const dp_role_names[];

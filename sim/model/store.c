@@ -1,0 +1,272 @@
+/* store.c - see store.h. */
+#include "store.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+#include "common/file.h"
+
+#define JOURNAL_WORD "tuyawire-journal 1 "
+
+/* A journal larger than this, and larger than the snapshot, is worth folding: our choice. */
+enum { FOLD_BYTES = 4 << 20, HEAD_MAX = 64 };
+
+struct store {
+    struct fleet *fleet;
+    char *path, *journal_path;
+    int fd; /* the journal, at its end */
+    uint64_t generation;
+    size_t journal_bytes, snapshot_bytes;
+    char *line; /* one device, reused */
+    size_t line_cap;
+};
+
+static int why_errno(struct why *why, const char *path, const char *what)
+{
+    return why_set(why, "%s: cannot %s: %s", path, what, strerror(errno));
+}
+
+static int write_all(int fd, const char *data, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = write(fd, data, len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return -1;
+        data += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+/* ---- reading ---- */
+
+static int read_snapshot(struct store *s, uint64_t now_ms, struct why *why)
+{
+    struct file_bytes f;
+    struct why inner;
+    if (access(s->path, F_OK) != 0 && errno == ENOENT)
+        return 0;
+    if (file_read(&f, s->path, FILE_LIMIT_DEFAULT, why) != 0)
+        return -1;
+    struct tw_span text = {(const uint8_t *)f.data, f.len};
+    int n = state_apply(s->fleet, text, now_ms, &s->generation, NULL, &inner);
+    file_free(&f);
+    if (n < 0)
+        return why_set(why, "%s: %.150s; it was left as it is: repair it, or move it away to begin anew", s->path,
+                       inner.text);
+    return 0;
+}
+
+/* "<CRC-32> <length> <device>": *line is the device and *size all bytes with the newline.
+ * @return 1; 0: the text ends before the line does; -1: damaged */
+static int read_line(struct tw_span *line, size_t *size, const char *text, size_t len)
+{
+    enum { CRC_LEN = 8 };
+    const char *newline = memchr(text, '\n', len);
+    if (newline == NULL)
+        return 0;
+    char *end;
+    uint32_t crc = (uint32_t)strtoul(text, &end, 16);
+    if (end != text + CRC_LEN || *end != ' ')
+        return -1;
+    size_t n = strtoul(end + 1, &end, 10);
+    size_t left = (size_t)(newline - text) - (size_t)(end - text);
+    if (*end != ' ' || n != left - 1)
+        return -1;
+    *line = (struct tw_span){(const uint8_t *)end + 1, n};
+    *size = (size_t)(newline - text) + 1;
+    return crc32(0, line->data, (unsigned)n) == crc ? 1 : -1;
+}
+
+/* Nothing was acknowledged behind a line that a crash cut, so it can only be the last one. */
+static int read_lines(struct store *s, const char *text, size_t len, uint64_t now_ms, struct why *why)
+{
+    size_t at = 0, number = 2;
+    for (; at < len; number++) {
+        struct tw_span line;
+        struct why inner = {"its check value or length is wrong"};
+        size_t size;
+        int rc = read_line(&line, &size, text + at, len - at);
+        if (rc == 0)
+            break;
+        if (rc < 0 && memchr(text + at, '\n', len - at) == text + len - 1)
+            break; /* the last line, with a hole that the file system left */
+        if (rc < 0 || state_apply_device(s->fleet, line, now_ms, &inner) < 0)
+            return why_set(why, "%s: line %zu: %.120s; it was left as it is: cut it there, or move it away",
+                           s->journal_path, number, inner.text);
+        at += size;
+    }
+    return 0;
+}
+
+static int read_journal(struct store *s, uint64_t now_ms, struct why *why)
+{
+    struct file_bytes f;
+    char head[HEAD_MAX];
+    if (access(s->journal_path, F_OK) != 0 && errno == ENOENT)
+        return 0;
+    if (file_read(&f, s->journal_path, FILE_LIMIT_DEFAULT, why) != 0)
+        return -1;
+    size_t head_len = (size_t)snprintf(head, sizeof head, JOURNAL_WORD "%llu\n", (unsigned long long)s->generation);
+    int rc = 0;
+    if (f.len >= head_len && memcmp(f.data, head, head_len) == 0)
+        rc = read_lines(s, f.data + head_len, f.len - head_len, now_ms, why);
+    else if (f.len >= strlen(JOURNAL_WORD) && memcmp(f.data, JOURNAL_WORD, strlen(JOURNAL_WORD)) != 0)
+        rc = why_set(why, "%s: not a journal of tuya-sim; it was left as it is", s->journal_path);
+    /* another generation: already folded, the crash came before it was emptied */
+    file_free(&f);
+    return rc;
+}
+
+/* ---- writing ---- */
+
+/* An empty journal for this generation, in place of the old one. */
+static int begin_journal(struct store *s, struct why *why)
+{
+    char head[HEAD_MAX];
+    int len = snprintf(head, sizeof head, JOURNAL_WORD "%llu\n", (unsigned long long)s->generation);
+    if (file_write_atomic(s->journal_path, head, (size_t)len, 0600, why) != 0)
+        return -1;
+    int fd = open(s->journal_path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (fd < 0)
+        return why_errno(why, s->journal_path, "open it");
+    if (s->fd >= 0)
+        close(s->fd);
+    s->fd = fd;
+    s->journal_bytes = (size_t)len;
+    return 0;
+}
+
+/* see store.h */
+int store_fold(struct store *s, uint64_t now_ms, struct why *why)
+{
+    size_t len;
+    char *text = state_write(s->fleet, now_ms, s->generation + 1, &len);
+    if (text == NULL)
+        return why_set(why, "%s: out of memory", s->path);
+    int rc = file_write_atomic(s->path, text, len, 0600, why);
+    free(text);
+    if (rc != 0)
+        return -1;
+    s->generation++;
+    s->snapshot_bytes = len;
+    if (begin_journal(s, why) == 0)
+        return 0;
+    if (s->fd >= 0) /* of the old generation: what is written there would not be read */
+        close(s->fd);
+    s->fd = -1;
+    return -1;
+}
+
+/* see store.h */
+bool store_wants_fold(const struct store *s)
+{
+    return s->journal_bytes > FOLD_BYTES && s->journal_bytes > s->snapshot_bytes;
+}
+
+/* see store.h */
+int store_open(struct store **out, struct fleet *f, const char *path, uint64_t now_ms, struct why *why)
+{
+    struct store *s = calloc(1, sizeof *s);
+    size_t n = strlen(path);
+    if (s == NULL || (s->path = malloc(n + 1)) == NULL || (s->journal_path = malloc(n + sizeof ".journal")) == NULL) {
+        if (s != NULL)
+            free(s->path);
+        free(s);
+        return why_set(why, "%s: out of memory", path);
+    }
+    memcpy(s->path, path, n + 1);
+    memcpy(s->journal_path, path, n);
+    memcpy(s->journal_path + n, ".journal", sizeof ".journal");
+    s->fd = -1;
+    s->fleet = f;
+    int rc = read_snapshot(s, now_ms, why);
+    if (rc == 0)
+        rc = read_journal(s, now_ms, why);
+    if (rc == 0)
+        rc = store_fold(s, now_ms, why);
+    if (rc == 0) {
+        *out = s;
+        return 0;
+    }
+    if (s->fd >= 0)
+        close(s->fd);
+    free(s->journal_path);
+    free(s->path);
+    free(s);
+    return -1;
+}
+
+/* The device behind room for the head of its line. */
+static size_t device_line(struct store *s, struct device *d, uint64_t now_ms)
+{
+    for (size_t cap = s->line_cap > 0 ? s->line_cap : 4096;; cap *= 2) {
+        if (cap > s->line_cap) {
+            char *line = realloc(s->line, cap);
+            if (line == NULL)
+                return 0;
+            s->line = line;
+            s->line_cap = cap;
+        }
+        struct tw_text t = {.data = s->line + HEAD_MAX, .cap = cap - HEAD_MAX - 1};
+        state_write_device(&t, d, now_ms);
+        if (!t.overflow)
+            return t.len;
+    }
+}
+
+/* see store.h */
+int store_save(struct store *s, struct device *d, uint64_t now_ms, struct why *why)
+{
+    if (s->fd < 0 && store_fold(s, now_ms, why) != 0)
+        return -1;
+    size_t len = device_line(s, d, now_ms);
+    if (len == 0)
+        return why_set(why, "%s: out of memory", s->path);
+    char head[HEAD_MAX];
+    char *device = s->line + HEAD_MAX;
+    int n =
+        snprintf(head, sizeof head, "%08lx %zu ", (unsigned long)crc32(0, (const Bytef *)device, (unsigned)len), len);
+    char *begin = device - n;
+    memcpy(begin, head, (size_t)n);
+    device[len] = '\n';
+    size_t size = (size_t)n + len + 1;
+    if (write_all(s->fd, begin, size) != 0) {
+        int rc = why_errno(why, s->journal_path, "write to it");
+        /* half a line would hide all that follow: back to where it was */
+        if (ftruncate(s->fd, (off_t)s->journal_bytes) != 0) {
+            close(s->fd);
+            s->fd = -1;
+        }
+        return rc;
+    }
+    s->journal_bytes += size;
+    return 0;
+}
+
+/* see store.h */
+int store_sync(struct store *s, struct why *why)
+{
+    return s->fd >= 0 && fdatasync(s->fd) == 0 ? 0 : why_errno(why, s->journal_path, "sync it");
+}
+
+/* see store.h */
+int store_close(struct store *s, uint64_t now_ms, struct why *why)
+{
+    if (s == NULL)
+        return 0;
+    int rc = store_fold(s, now_ms, why);
+    if (s->fd >= 0)
+        close(s->fd);
+    free(s->line);
+    free(s->journal_path);
+    free(s->path);
+    free(s);
+    return rc;
+}
