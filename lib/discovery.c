@@ -52,13 +52,14 @@ static int open_bare(struct tw_message *m, tw_crypto *c, const uint8_t *datagram
     int rc = tw__ecb_decrypt(c, tw_udp_key, datagram, len, buf);
     if (rc != TW_OK)
         return rc;
-    struct tw_span plain = {buf, len};
-    rc = tw__unpad(&plain);
-    if (rc != TW_OK)
+    size_t padding = tw__padding(buf, len);
+    if (padding == 0) {
         tw__wipe(buf, len);
-    else
-        *m = (struct tw_message){.version = TW_V33, .direction = TW_FROM_DEVICE, .encrypted = true, .payload = plain};
-    return rc;
+        return TW_E_PADDING;
+    }
+    *m = (struct tw_message){
+        .version = TW_V33, .direction = TW_FROM_DEVICE, .encrypted = true, .payload = {buf, len - padding}};
+    return TW_OK;
 }
 
 /* The members that tuyawire/dps.h has no name for. */

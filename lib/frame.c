@@ -12,23 +12,25 @@ static const struct layout {
     uint32_t prefix, suffix;
     size_t header_len, nonce_len, check_len;
     size_t counted_suffix; /* bytes of suffix that the length field includes */
-    size_t
-        min_from_device; /* bytes that the length of a device's frame has beyond the minimum: a clear return code */
+    size_t min_length;     /* of an empty body; a clear return code of a device comes on top */
+    size_t clear_retcode;
     enum tw_envelope envelope;
 } layouts[] = {
-    [TW_INTEGRITY_CRC32] = {0x000055AA, 0x0000AA55, HEADER_55AA, 0, CRC_LEN, SUFFIX_LEN, RETCODE_LEN,
+    [TW_INTEGRITY_CRC32] = {0x000055AA, 0x0000AA55, HEADER_55AA, 0, CRC_LEN, SUFFIX_LEN, 8, RETCODE_LEN,
                             TW_ENVELOPE_55AA},
-    [TW_INTEGRITY_HMAC] = {0x000055AA, 0x0000AA55, HEADER_55AA, 0, TW_HMAC_LEN, SUFFIX_LEN, RETCODE_LEN,
+    [TW_INTEGRITY_HMAC] = {0x000055AA, 0x0000AA55, HEADER_55AA, 0, TW_HMAC_LEN, SUFFIX_LEN, 36, RETCODE_LEN,
                            TW_ENVELOPE_55AA},
-    [TW_INTEGRITY_GCM] = {0x00006699, 0x00009966, HEADER_6699, TW_NONCE_LEN, TW_TAG_LEN, 0, 0, TW_ENVELOPE_6699},
+    [TW_INTEGRITY_GCM] = {0x00006699, 0x00009966, HEADER_6699, TW_NONCE_LEN, TW_TAG_LEN, 0, 28, 0, TW_ENVELOPE_6699},
 };
 
 /* Do the first bytes, as far as there are any, fit either prefix? */
 static bool begins_prefix(const uint8_t *p, size_t len)
 {
     static const uint8_t prefixes[2][PREFIX_LEN] = {{0x00, 0x00, 0x55, 0xAA}, {0x00, 0x00, 0x66, 0x99}};
-    if (len >= PREFIX_LEN)
-        return memcmp(p, prefixes[0], PREFIX_LEN) == 0 || memcmp(p, prefixes[1], PREFIX_LEN) == 0;
+    if (len >= PREFIX_LEN) {
+        uint32_t prefix = load_be32(p);
+        return prefix == layouts[TW_INTEGRITY_CRC32].prefix || prefix == layouts[TW_INTEGRITY_GCM].prefix;
+    }
     return memcmp(p, prefixes[0], len) == 0 || memcmp(p, prefixes[1], len) == 0;
 }
 
@@ -58,8 +60,8 @@ static enum tw_integrity kind_of(const uint8_t *buf, size_t len, const struct tw
 
 static size_t min_length(const struct layout *lay, const struct tw_frame_rules *rules)
 {
-    size_t n = lay->nonce_len + lay->check_len + lay->counted_suffix;
-    return rules->strict && rules->direction == TW_FROM_DEVICE ? n + lay->min_from_device : n;
+    return rules->strict && rules->direction == TW_FROM_DEVICE ? lay->min_length + lay->clear_retcode
+                                                               : lay->min_length;
 }
 
 /* see tuyawire/frame.h */
@@ -152,7 +154,7 @@ int tw_frame_write(struct tw_frame *out_f, uint8_t *out, size_t cap, enum tw_int
                    uint32_t command, size_t body_len)
 {
     const struct layout *lay = &layouts[integrity];
-    size_t fixed = lay->nonce_len + lay->check_len + lay->counted_suffix;
+    size_t fixed = lay->min_length;
     if (body_len > TW_FRAME_LENGTH_MAX - fixed)
         return TW_E_TOO_LARGE;
     size_t size = tw_frame_size(integrity, body_len);
@@ -170,6 +172,7 @@ int tw_frame_write(struct tw_frame *out_f, uint8_t *out, size_t cap, enum tw_int
     *out_f = (struct tw_frame){
         .envelope = lay->envelope,
         .integrity = integrity,
+        .reserved = {0, 0},
         .seq = seq,
         .command = command,
         .raw = {out, size},

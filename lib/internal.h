@@ -34,9 +34,9 @@ int tw__hmac(tw_crypto *c, const uint8_t key[TW_KEY_LEN], const uint8_t *in, siz
 /** MD5 over n spans one after the other. */
 int tw__md5(tw_crypto *c, const struct tw_span *parts, size_t n, uint8_t out[TW__MD5_LEN]);
 
-/** PKCS#7 off the end of *s, which is one whole block or more. A wrong key shows here 255 times of 256.
- * TW_OK, or TW_E_PADDING and *s as it was. (message.c) */
-int tw__unpad(struct tw_span *s);
+/** How many bytes of PKCS#7 padding end this plaintext, which is one whole block or more: 1 to 16; 0: the padding is
+ * wrong, as it is 255 times of 256 under a wrong key. (message.c) */
+size_t tw__padding(const uint8_t *plain, size_t len);
 
 /** Constant time. */
 bool tw__equal(const uint8_t *a, const uint8_t *b, size_t len);

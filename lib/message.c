@@ -33,7 +33,7 @@ void tw_message_init(struct tw_message *m, enum tw_version v, enum tw_direction 
 /* ---- what a body looks like ---------------------------------------------------------------------------------- */
 
 /* "3." and a digit: the minor digit need not be the one of the connection (tuyapi writes 3.3 to 3.2 devices). */
-static bool begins_version(struct tw_span s)
+static inline bool begins_version(struct tw_span s)
 {
     return s.len >= VERSION_LEN && s.data[0] == '3' && s.data[1] == '.' && s.data[2] >= '0' && s.data[2] <= '9';
 }
@@ -57,14 +57,14 @@ static bool looks_clear(struct tw_span s)
     return s.len >= 2 && s.data[0] == '{' && s.data[1] != 0 && s.data[s.len - 1] == '}';
 }
 
-static struct tw_span after(struct tw_span s, size_t n)
+static inline struct tw_span after(struct tw_span s, size_t n)
 {
     return (struct tw_span){s.data + n, s.len - n};
 }
 
 /* Does a device's body begin with a return code? It always does on real devices; tuyapi's stub leaves it out. The
  * residue tells: ciphertext is a multiple of 16, with a clear header 15 more (spec section 1.4). */
-static bool begins_retcode(struct tw_span body, bool encrypted_whole)
+static inline bool begins_retcode(struct tw_span body, bool encrypted_whole)
 {
     if (body.len < TW_RETCODE_LEN)
         return false;
@@ -76,7 +76,7 @@ static bool begins_retcode(struct tw_span body, bool encrypted_whole)
 }
 
 /* Take the return code off the front of *body. In clear for 55AA; in the plaintext (no_residue) for 6699. */
-static int take_retcode(struct tw_message *m, struct tw_span *body, bool no_residue, unsigned flags)
+static inline int take_retcode(struct tw_message *m, struct tw_span *body, bool no_residue, unsigned flags)
 {
     if (m->direction != TW_FROM_DEVICE)
         return TW_OK;
@@ -90,7 +90,7 @@ static int take_retcode(struct tw_message *m, struct tw_span *body, bool no_resi
 }
 
 /* Take the 15-byte header off the front of *s, if one begins there. */
-static int take_header(struct tw_message *m, struct tw_span *s)
+static inline int take_header(struct tw_message *m, struct tw_span *s)
 {
     if (!begins_version(*s) || tw_command_is_handshake(m->command)) /* nonces may look like anything */
         return TW_OK;
@@ -110,30 +110,27 @@ static int take_header(struct tw_message *m, struct tw_span *s)
 /* ---- ECB ------------------------------------------------------------------------------------------------------ */
 
 /* The last n bytes of a big-endian word; all of them for 8 and more. */
-static uint64_t last_bytes(unsigned n)
+static inline uint64_t last_bytes(unsigned n)
 {
     return n >= 8 ? UINT64_MAX : (UINT64_C(1) << 8 * n) - 1;
 }
 
 /* see internal.h; in the same time whatever the padding */
-int tw__unpad(struct tw_span *s)
+size_t tw__padding(const uint8_t *plain, size_t len)
 {
-    const uint8_t *last = s->data + s->len - TW__BLOCK;
+    const uint8_t *last = plain + len - TW__BLOCK;
     unsigned n = last[TW__BLOCK - 1];
     if (n == 0 || n > TW__BLOCK)
-        return TW_E_PADDING;
+        return 0;
     uint64_t pads = n * UINT64_C(0x0101010101010101);
     uint64_t wrong =
         ((load_be64(last + 8) ^ pads) & last_bytes(n)) | ((load_be64(last) ^ pads) & last_bytes(n > 8 ? n - 8 : 0));
-    if (wrong != 0)
-        return TW_E_PADDING;
-    s->len -= n;
-    return TW_OK;
+    return wrong == 0 ? n : 0;
 }
 
 /* Ciphertext in *s becomes plaintext in buf. An empty body stays empty. */
-static int decrypt(struct tw_message *m, struct tw_span *s, tw_crypto *c, const uint8_t *key, uint8_t *buf,
-                   size_t cap)
+static inline int decrypt(struct tw_message *m, struct tw_span *s, tw_crypto *c, const uint8_t *key, uint8_t *buf,
+                          size_t cap)
 {
     if (s->len == 0)
         return TW_OK;
@@ -146,14 +143,14 @@ static int decrypt(struct tw_message *m, struct tw_span *s, tw_crypto *c, const 
     int rc = tw__ecb_decrypt(c, key, s->data, s->len, buf);
     if (rc != TW_OK)
         return rc;
-    struct tw_span plain = {buf, s->len};
-    rc = tw__unpad(&plain);
-    if (rc != TW_OK) {
+    size_t padding = tw__padding(buf, s->len);
+    if (padding == 0) {
         tw__wipe(buf, s->len);
-        return rc;
+        return TW_E_PADDING;
     }
     m->encrypted = true;
-    *s = plain;
+    s->data = buf;
+    s->len -= padding;
     return TW_OK;
 }
 
@@ -261,6 +258,12 @@ static int open_signed(struct tw_message *m, struct tw_span *s, tw_crypto *c, co
     return TW_OK;
 }
 
+static inline void set_payload(struct tw_message *m, const uint8_t *data, size_t len)
+{
+    m->payload.data = data;
+    m->payload.len = len;
+}
+
 /* ---- opening, by the check value of the frame ----------------------------------------------------------------- */
 
 static int open_crc(struct tw_message *m, tw_crypto *c, const struct tw_frame *f, const uint8_t *key, uint8_t *buf,
@@ -279,7 +282,7 @@ static int open_crc(struct tw_message *m, tw_crypto *c, const struct tw_frame *f
             if (rc != TW_OK)
                 return rc;
         }
-        m->payload = s;
+        set_payload(m, s.data, s.len);
         return TW_OK;
     }
     /* 3.2 and 3.3. Without a header the body may be in clear: always on 3.2, now and then an error text on 3.3. */
@@ -288,13 +291,13 @@ static int open_crc(struct tw_message *m, tw_crypto *c, const struct tw_frame *f
         if (rc != TW_OK)
             return rc;
     } else if (looks_clear(s)) {
-        m->payload = s;
+        set_payload(m, s.data, s.len);
         return TW_OK;
     }
     rc = decrypt(m, &s, c, key, buf, cap);
     if (rc != TW_OK)
         return rc;
-    m->payload = s;
+    set_payload(m, s.data, s.len);
     return TW_OK;
 }
 
@@ -316,7 +319,7 @@ static int open_hmac(struct tw_message *m, tw_crypto *c, const struct tw_frame *
         rc = decrypt(m, &s, c, key, buf, cap);
     if (rc == TW_OK)
         rc = take_header(m, &s);
-    m->payload = s;
+    set_payload(m, s.data, s.len);
     return rc;
 }
 
@@ -336,7 +339,7 @@ static int open_gcm(struct tw_message *m, tw_crypto *c, const struct tw_frame *f
     rc = take_retcode(m, &s, true, flags);
     if (rc == TW_OK)
         rc = take_header(m, &s);
-    m->payload = s;
+    set_payload(m, s.data, s.len);
     return rc;
 }
 
@@ -426,12 +429,15 @@ static uint8_t *put_header(uint8_t *p, const struct tw_message *m, const struct 
     return p + TW_HEADER_LEN;
 }
 
-/* Pad the text from..to and encrypt it where it stands. */
-static int encrypt_in_place(tw_crypto *c, const uint8_t *key, uint8_t *from, uint8_t *to)
+/* Write header (where it goes inside) and payload at p, and encrypt them where they stand. The whole last block is
+ * filled with padding before the text is put over it: that is one store, where an exact length would be a call. */
+static int put_ecb(tw_crypto *c, const uint8_t *key, uint8_t *p, const struct tw_message *m,
+                   const struct tw_version_traits *header)
 {
-    size_t n = (size_t)(to - from), padded = padded_len(n);
-    memset(to, (int)(padded - n), padded - n);
-    return tw__ecb_encrypt(c, key, from, padded, from);
+    size_t n = m->payload.len + (header != NULL ? TW_HEADER_LEN : 0), padded = padded_len(n);
+    memset(p + padded - TW__BLOCK, (int)(padded - n), TW__BLOCK);
+    put(header != NULL ? put_header(p, m, header) : p, m->payload);
+    return tw__ecb_encrypt(c, key, p, padded, p);
 }
 
 static int put_signed(tw_crypto *c, const uint8_t *key, uint8_t *p, const struct tw_message *m)
@@ -439,7 +445,7 @@ static int put_signed(tw_crypto *c, const uint8_t *key, uint8_t *p, const struct
     size_t padded = padded_len(m->payload.len);
     struct tw_span b64 = {p + SIGNED_LEN, base64_len(padded)};
     uint8_t *cipher = p + SIGNED_LEN + b64.len - padded;
-    int rc = encrypt_in_place(c, key, cipher, put(cipher, m->payload));
+    int rc = put_ecb(c, key, cipher, m, NULL);
     if (rc != TW_OK)
         return rc;
     base64_encode(p + SIGNED_LEN, cipher, padded);
@@ -459,12 +465,9 @@ static int put_content(tw_crypto *c, const uint8_t *key, uint8_t *p, const struc
     case TW_ENCODING_PLAIN:
     case TW_ENCODING_GCM: put(p, m->payload); return TW_OK;
     case TW_ENCODING_GCM_HEADER: put(put_header(p, m, t), m->payload); return TW_OK;
-    case TW_ENCODING_ECB: return encrypt_in_place(c, key, p, put(p, m->payload));
-    case TW_ENCODING_INNER_HEADER: return encrypt_in_place(c, key, p, put(put_header(p, m, t), m->payload));
-    case TW_ENCODING_CLEAR_HEADER: {
-        uint8_t *text = put_header(p, m, t);
-        return encrypt_in_place(c, key, text, put(text, m->payload));
-    }
+    case TW_ENCODING_ECB: return put_ecb(c, key, p, m, NULL);
+    case TW_ENCODING_INNER_HEADER: return put_ecb(c, key, p, m, t);
+    case TW_ENCODING_CLEAR_HEADER: return put_ecb(c, key, put_header(p, m, t), m, NULL);
     case TW_ENCODING_B64: return put_signed(c, key, p, m);
     }
     return TW_E_ARGUMENT;
