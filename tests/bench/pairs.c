@@ -4,14 +4,15 @@
 #include <time.h>
 
 enum { PAIRS_MAX = 101 };
-static const double TURN_NS = 5e6;
+static const double TURN_NS = 2e6;
 
+/* Time of this thread alone: what others do with the processor in between does not count. */
 static double ns_of(pairs_fn *f, void *ctx, size_t n)
 {
     struct timespec from, to;
-    clock_gettime(CLOCK_MONOTONIC, &from);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
     f(ctx, n);
-    clock_gettime(CLOCK_MONOTONIC, &to);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
     return (double)(to.tv_sec - from.tv_sec) * 1e9 + (double)(to.tv_nsec - from.tv_nsec);
 }
 
@@ -28,9 +29,15 @@ struct pairs_result pairs_run(pairs_fn *a, void *ctx_a, pairs_fn *b, void *ctx_b
     struct pairs_result r = {0, 1e300, 1e300};
     if (n_pairs > PAIRS_MAX)
         n_pairs = PAIRS_MAX;
-    for (size_t trial = 64; n == 0; trial *= 2) /* warms up, too */
-        if (ns_of(a, ctx_a, trial) + ns_of(b, ctx_b, trial) > TURN_NS)
+    for (size_t trial = 64; n == 0; trial *= 2) { /* warms up, too; being interrupted once does not count */
+        double fastest = ns_of(b, ctx_b, trial);
+        for (int i = 0; i < 4; i++) {
+            double again = ns_of(b, ctx_b, trial);
+            fastest = again < fastest ? again : fastest;
+        }
+        if (fastest > TURN_NS)
             n = trial;
+    }
     for (size_t i = 0; i < n_pairs; i++) {
         double a_ns = ns_of(a, ctx_a, n) / (double)n, b_ns = ns_of(b, ctx_b, n) / (double)n;
         ratios[i] = a_ns / b_ns;

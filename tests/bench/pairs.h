@@ -15,7 +15,7 @@ struct pairs_result {
     double a_ns, b_ns; /* fastest turn, nanoseconds for each time */
 };
 
-/* n_pairs turns of each, n times per turn; n 0: as many as take about five milliseconds. */
+/* n_pairs turns of each, n times per turn; n 0: as many as keep b busy for two milliseconds or more. */
 struct pairs_result pairs_run(pairs_fn *a, void *ctx_a, pairs_fn *b, void *ctx_b, size_t n_pairs, size_t n);
 
 #endif
