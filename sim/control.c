@@ -486,11 +486,13 @@ static void reset_post(struct control *c, struct http_reply *r)
         for (size_t k = 0; k < d->n_children; k++)
             ok &= renew(&d->children[k].plug, f, d->number);
     }
-    struct why why = {""};
+    struct why why = {"out of memory"};
     size_t unknown;
-    if (!ok || state_apply(f, (struct tw_span){(const uint8_t *)c->initial, c->initial_len},
-                           server_now_ms(c->cfg.server), NULL, &unknown, &why) < 0) {
-        reply_error(r, 503, "not_reset", "%s", ok ? why.text : "out of memory");
+    if (ok && c->initial != NULL)
+        ok = state_apply(f, (struct tw_span){(const uint8_t *)c->initial, c->initial_len},
+                         server_now_ms(c->cfg.server), NULL, &unknown, &why) >= 0;
+    if (!ok) {
+        reply_error(r, 503, "not_reset", "%s", why.text);
         return;
     }
     for (size_t i = 0; i < f->n; i++)
@@ -657,7 +659,11 @@ int control_start(struct control **out, const struct control_config *cfg, struct
     if (c == NULL)
         return why_set(why, "out of memory");
     c->cfg = *cfg;
-    c->initial = state_write(cfg->fleet, server_now_ms(cfg->server), 0, &c->initial_len);
+    if (cfg->has_values &&
+        (c->initial = state_write(cfg->fleet, server_now_ms(cfg->server), 0, &c->initial_len)) == NULL) {
+        free(c);
+        return why_set(why, "out of memory");
+    }
     struct http_config http = {
         .loop = server_config(cfg->server)->loop,
         .host = cfg->host,
@@ -667,7 +673,7 @@ int control_start(struct control **out, const struct control_config *cfg, struct
         .public_path = public_path,
         .ctx = c,
     };
-    int rc = c->initial == NULL ? why_set(why, "out of memory") : http_start(&c->http, &http, why);
+    int rc = http_start(&c->http, &http, why);
     if (rc == 0 && server_subscribe(cfg->server, control_on_event, c) != 0) {
         http_stop(c->http, NULL, NULL);
         rc = why_set(why, "out of memory");

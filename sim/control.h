@@ -11,6 +11,7 @@
 #ifndef SIM_CONTROL_H
 #define SIM_CONTROL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include "server.h"
 
@@ -22,9 +23,10 @@ struct control_config {
     const char *host;      /**< address to listen on */
     uint16_t port;         /**< 0: ephemeral */
     const char *token;     /**< NULL: none, only loopback then. Borrowed */
+    bool has_values; /**< the fleet began with values of its own (snapshot, state), not fresh from its profiles */
 };
 
-/** Listen, and remember the fleet as it is for /reset. @return 0; -1 and why */
+/** Listen, and remember what the fleet has of its own for /reset. @return 0; -1 and why */
 int control_start(struct control **out, const struct control_config *cfg, struct why *why);
 uint16_t control_port(const struct control *c);
 

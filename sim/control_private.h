@@ -10,7 +10,7 @@
 struct control {
     struct control_config cfg;
     struct http *http;
-    char *initial; /* state_write() at the start */
+    char *initial; /* state_write() at the start; NULL: plugs fresh from their profiles */
     size_t initial_len;
     uint64_t event_number;
 };

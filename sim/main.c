@@ -13,6 +13,9 @@
 #endif
 #include <uv.h>
 #include "common/file.h"
+#include "common/options.h"
+#include "console.h"
+#include "control.h"
 #include "options.h"
 #include "ready.h"
 #include "server.h"
@@ -26,6 +29,9 @@ struct run {
     struct sim_options options;
     struct fleet fleet;
     struct server *server;
+    struct control *control; /* NULL: not asked for */
+    struct console *console; /* NULL: no terminal */
+    struct file_bytes token; /* of the control API; data NULL: none */
     uv_loop_t loop;
     uv_signal_t signals[2];
     uv_timer_t parent;
@@ -36,6 +42,8 @@ static void run_end(struct run *r)
 {
     if (server_closed(r->server))
         return;
+    console_stop(r->console);
+    control_stop(r->control);
     server_stop(r->server);
     for (size_t i = 0; i < 2; i++)
         uv_close((uv_handle_t *)&r->signals[i], NULL);
@@ -167,6 +175,47 @@ static void greet(const struct run *r)
         say_warn("%zu devices, the first on %s port %u, seed %llu", f->n, ip, port, (unsigned long long)cfg->seed);
 }
 
+/* The first line of the token file. */
+static int read_token(struct file_bytes *out, const char *path, struct why *why)
+{
+    enum { TOKEN_FILE_MAX = 4096, TOKEN_MIN = 8 }; /* bytes; our choice */
+    if (file_read(out, path, TOKEN_FILE_MAX, why) != 0)
+        return -1;
+    out->data[strcspn(out->data, "\r\n")] = '\0';
+    if (strlen(out->data) >= TOKEN_MIN)
+        return 0;
+    return why_set(why, "%s: the first line has to be a token of at least %d characters", path, TOKEN_MIN);
+}
+
+/* Open the control API. @param text  "127.0.0.1:6680" with the port that it got */
+static int start_control(struct run *r, char *text, size_t cap, struct why *why)
+{
+    const struct sim_options *o = &r->options;
+    struct opt_address address;
+    if (opt_address(&address, o->control, -1, why) != 0)
+        return -1;
+    if (o->control_token_file != NULL && read_token(&r->token, o->control_token_file, why) != 0)
+        return -1;
+    struct control_config cfg = {
+        .server = r->server,
+        .fleet = &r->fleet,
+        .host = address.host,
+        .port = address.port,
+        .token = r->token.data,
+        .has_values = o->snapshot != NULL || o->state != NULL,
+    };
+    if (control_start(&r->control, &cfg, why) != 0)
+        return -1;
+    bool v6 = strchr(address.host, ':') != NULL;
+    snprintf(text, cap, "%s%s%s:%u", v6 ? "[" : "", address.host, v6 ? "]" : "", (unsigned)control_port(r->control));
+    return 0;
+}
+
+static void on_quit(void *ctx)
+{
+    run_end(ctx);
+}
+
 static int serve(struct run *r)
 {
     const struct sim_options *o = &r->options;
@@ -191,8 +240,17 @@ static int serve(struct run *r)
     }
     if (o->exit_with_parent)
         watch_parent(r);
+    char control[300];
+    if (o->control != NULL && start_control(r, control, sizeof control, &why) != 0) {
+        say_warn("--control: %s", why.text);
+        rc = EXIT_CODE_CONNECT;
+    }
     greet(r);
-    rc = tell_ready(r, NULL);
+    if (rc == -1)
+        rc = tell_ready(r, o->control != NULL ? control : NULL);
+    struct console_config keys = {r->server, &r->fleet, opt_colour_wanted(OPT_COLOUR_AUTO, stdout), on_quit, r};
+    if (rc == -1 && !o->json && console_start(&r->console, &keys, &why) == -1)
+        say_warn("%s", why.text);
     if (rc != -1)
         run_end(r);
     uv_run(&r->loop, UV_RUN_DEFAULT);
@@ -211,6 +269,7 @@ int main(int argc, char **argv)
         server_free(r.server);
         fleet_free(&r.fleet);
         uv_loop_close(&r.loop);
+        file_free(&r.token);
     }
     sim_options_free(&r.options);
     return rc;
