@@ -724,9 +724,11 @@ static void on_frame(tw_device *d, struct tw_device_event *ev)
     rc = tw_message_open(&ev->message, d->host->cfg.crypto, f, d->session.version, TW_TO_DEVICE,
                          local ? d->session.local_key : d->session.key, d->host->open, d->host->open_cap, 0);
     ev->opened = rc == TW_OK;
-    bool gcm = d->traits->integrity == TW_INTEGRITY_GCM;
+    ev->message.seq = f->seq; /* a message that did not open is cleared */
+    ev->message.command = f->command;
     bool heartbeat = f->command == TW_CMD_HEART_BEAT;
-    if (d->traits->negotiates && rc != TW_OK && !(heartbeat && gcm)) {
+    bool unopened = heartbeat && d->traits->integrity == TW_INTEGRITY_GCM && d->quirks & TW_DEVICE_VENDOR_HEARTBEAT;
+    if (d->traits->negotiates && rc != TW_OK && !unopened) {
         end_with(d, ev, rc);
         return;
     }
@@ -737,7 +739,7 @@ static void on_frame(tw_device *d, struct tw_device_event *ev)
     d->garbage = false;
     d->active_ms = d->now_ms;
     if (heartbeat)
-        on_heartbeat(d, ev, rc); /* nobody looks at its body; TuyaOpen does not even decrypt it */
+        on_heartbeat(d, ev, rc); /* nobody looks at its body */
     else if (rc != TW_OK)
         on_unreadable(d, ev, rc);
     else

@@ -79,8 +79,9 @@ enum tw_device_quirks {
     TW_DEVICE_VENDOR_KEY_ZERO = 2, /**< a session key that begins with 00 counts as none (spec section 4.8) */
     TW_DEVICE_VENDOR_FINISH = 4,   /**< FINISH without START is accepted, both nonces being zero */
     TW_DEVICE_VENDOR_READ = 8,     /**< 3.5: a first segment below 50 bytes is thrown away */
-    TW_DEVICE_VENDOR = 15,
     TW_DEVICE_KEY_ZERO = 16, /**< draw device nonces until the session key begins with 00, to see who copes */
+    TW_DEVICE_VENDOR_HEARTBEAT = 32, /**< 3.5: a heart beat is answered without a look at its tag (spec section 10) */
+    TW_DEVICE_VENDOR = 47,
 };
 
 struct tw_device_config {
