@@ -124,6 +124,8 @@ static void read_labels(struct devices_dp *dp, struct devices_store *s, const cJ
 
 static void read_values(struct devices_dp *dp, struct devices_store *s, const cJSON *values)
 {
+    if (!cJSON_IsObject(values)) /* the members of a list have no names */
+        return;
     bool has_min = false, has_max = false;
     const cJSON *item;
     cJSON_ArrayForEach(item, values)
