@@ -131,14 +131,14 @@ static bool take_ecb(struct wire *w, struct wire_frame *f, const struct wire_key
 }
 
 /* Divide the body of a 55AA frame into front and plain, by what fits. */
-static bool take_55aa(struct wire *w, struct wire_frame *f, const struct wire_keys *keys, const uint8_t *body,
-                      size_t len)
+static bool take_55aa(struct wire *w, struct wire_frame *f, const struct wire_keys *keys, bool may_be_31,
+                      const uint8_t *body, size_t len)
 {
     static const size_t skips[] = {0, 4, 15, 19};
     f->secret = WIRE_CLEAR;
     f->front_len = len;
     f->plain_len = 0;
-    bool done = take_b64(w, f, keys, body, len, 0) || take_b64(w, f, keys, body, len, 4);
+    bool done = may_be_31 && (take_b64(w, f, keys, body, len, 0) || take_b64(w, f, keys, body, len, 4));
     for (size_t i = 0; i < 4 && !done; i++)
         done = take_ecb(w, f, keys, body, len, skips[i]);
     f->front = wire_room(w, f->front_len);
@@ -168,7 +168,8 @@ static size_t read_55aa(struct wire *w, struct wire_frame *f, const struct wire_
         oracle_hmac(proof, key_of(f, keys), p, size - check - SUFFIX);
         f->intact = memcmp(proof, p + size - check - SUFFIX, HMAC) == 0;
     }
-    return take_55aa(w, f, keys, p + HEADER_55AA, length - check - SUFFIX) ? size : 0;
+    bool may_be_31 = version == 0 || version == 3; /* a CRC frame where 3.4 is expected: any of the older ones */
+    return take_55aa(w, f, keys, may_be_31, p + HEADER_55AA, length - check - SUFFIX) ? size : 0;
 }
 
 static size_t read_6699(struct wire *w, struct wire_frame *f, const struct wire_keys *keys, const uint8_t *p,
