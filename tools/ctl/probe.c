@@ -336,7 +336,7 @@ bool probe_is_busy(struct session *s)
 {
     struct probe p;
     probe_nothing(s, NOTHING_MS, &p);
-    return p.outcome == PROBE_CLOSED || p.outcome == PROBE_RESET;
+    return p.outcome == PROBE_CLOSED;
 }
 
 int probe_busy_trouble(struct session *s, struct trouble *t)

@@ -198,7 +198,7 @@ int session_open(struct session *s, struct trouble *t)
             continue;
         /* Closed without a word at the handshake: wrong key, or no place left for us. The difference shows when
          * nothing is said at all. */
-        if (t->kind == TROUBLE_WRONG_KEY && unheard && probe_is_busy(s))
+        if ((t->kind == TROUBLE_WRONG_KEY || t->kind == TROUBLE_RESETS) && unheard && probe_is_busy(s))
             probe_busy_trouble(s, t);
         if (!helps_to_retry(t) || tries >= s->options.retries)
             return -1;
@@ -263,8 +263,12 @@ int session_ask(struct session *s, const struct ask *a, struct trouble *t)
             unanswered(s, t);
         else
             link_trouble(&s->link, t);
-        if (a->once || !helps_to_retry(t) || tries >= s->options.retries)
+        bool unheard = s->link.over && s->link.bytes_in == 0;
+        if (a->once || (!helps_to_retry(t) && !unheard) || tries >= s->options.retries) {
+            if (unheard && (t->kind == TROUBLE_WRONG_VERSION || t->kind == TROUBLE_RESETS) && probe_is_busy(s))
+                probe_busy_trouble(s, t);
             return -1;
+        }
         /* Unanswered on a connection that stands: asked again there, since some devices lose the first request
          * after connecting. Otherwise session_open() makes a new one. */
     }
