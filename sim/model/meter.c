@@ -124,7 +124,7 @@ static void look(struct plug *p, struct meter *m, uint64_t second)
     uint64_t impedance = m->mains.nominal_mv >= 180000 ? IMPEDANCE_230_MOHM : IMPEDANCE_120_MOHM;
     uint64_t drop = m->exact ? 0 : ma * impedance / 1000;
     m->mv = (uint32_t)(drop < v0 / 2 ? v0 - drop : v0 / 2);
-    m->ma = (uint32_t)(m->mva * 1000 / m->mv);
+    m->ma = (uint32_t)((m->mva * 1000 + m->mv / 2) / m->mv);
 }
 
 /* What the chip counts of a power, its floor and its error in. */

@@ -105,11 +105,7 @@ struct outlet *plug_outlets(struct plug *p)
 
 int plug_find_role(const struct plug *p, enum dp_role role)
 {
-    for (size_t i = 0; i < p->shape->n_dps; i++) {
-        if (p->shape->dps[i].role == role)
-            return (int)i;
-    }
-    return -1;
+    return (int)p->shape->by_role[role] - 1;
 }
 
 /* ---- values ---- */
@@ -657,53 +653,70 @@ void plug_set_readings(struct plug *p, enum plug_readings r, uint64_t now_ms)
 
 /* ---- out ---- */
 
-/* Digits of a number without printf: this is the path of every reply. */
-static size_t put_digits(char *out, int32_t value)
+/* Digits of a number without printf: this is the path of every reply. @return behind the last one */
+static char *put_digits(char *out, int32_t value)
 {
     char reversed[12];
     uint32_t v = value < 0 ? 0u - (uint32_t)value : (uint32_t)value;
-    size_t n = 0, len = 0;
+    size_t n = 0;
     do
         reversed[n++] = (char)('0' + v % 10);
     while ((v /= 10) != 0);
     if (value < 0)
-        out[len++] = '-';
+        *out++ = '-';
     while (n > 0)
-        out[len++] = reversed[--n];
-    return len;
+        *out++ = reversed[--n];
+    return out;
+}
+
+/* What stands for a value, if it needs no digits. */
+static struct tw_span word_of(const struct plug *p, size_t pos)
+{
+    static const struct tw_span truth[] = {{(const uint8_t *)"false", 5}, {(const uint8_t *)"true", 4}},
+                                none = {(const uint8_t *)"\"\"", 2};
+    const struct dp_spec *dp = &p->shape->dps[pos];
+    struct tw_span text = text_of(p, pos);
+    if (text.len > 0)
+        return text;
+    if (dp->type == DP_BOOL)
+        return truth[p->values[pos] != 0];
+    if (dp->type == DP_ENUM)
+        return (uint32_t)p->values[pos] < dp->n_range ? dp->words[p->values[pos]] : none;
+    return (struct tw_span){0};
 }
 
 void plug_put_value(const struct plug *p, struct tw_text *t, size_t pos)
 {
-    const struct dp_spec *dp = &p->shape->dps[pos];
-    struct tw_span text = text_of(p, pos);
-    if (text.len > 0) {
-        tw_text_put_span(t, text);
-        return;
-    }
     char digits[12];
-    int32_t value = p->values[pos];
-    switch (dp->type) {
-    case DP_BOOL: tw_text_put(t, value != 0 ? "true" : "false"); break;
-    case DP_ENUM:
-        if ((size_t)value < dp->n_range) {
-            const char *word = dp->range[value];
-            tw_text_put_string(t, (struct tw_span){(const uint8_t *)word, strlen(word)});
-        } else {
-            tw_text_put(t, "\"\"");
-        }
-        break;
-    default: tw_text_put_span(t, (struct tw_span){(const uint8_t *)digits, put_digits(digits, value)}); break;
-    }
+    struct tw_span word = word_of(p, pos);
+    if (word.len == 0)
+        word = (struct tw_span){(const uint8_t *)digits, (size_t)(put_digits(digits, p->values[pos]) - digits)};
+    tw_text_put_span(t, word);
 }
 
 static void put_member(const struct plug *p, struct tw_text *t, size_t pos, size_t n_before)
 {
+    enum { DIGITS_MAX = 11 };
     const struct dp_spec *dp = &p->shape->dps[pos];
+    struct tw_span word = word_of(p, pos);
+    if (t->overflow || t->cap - t->len < 1u + sizeof dp->key + DIGITS_MAX + word.len) { /* tight: step by step */
+        tw_text_put(t, n_before > 0 ? "," : "");
+        tw_text_put(t, dp->key);
+        plug_put_value(p, t, pos);
+        return;
+    }
+    char *at = t->data + t->len;
     if (n_before > 0)
-        tw_text_put_span(t, (struct tw_span){(const uint8_t *)",", 1});
-    tw_text_put_span(t, (struct tw_span){(const uint8_t *)dp->key, dp->key_len});
-    plug_put_value(p, t, pos);
+        *at++ = ',';
+    memcpy(at, dp->key, sizeof dp->key); /* of fixed size, and there is room: the key is shorter */
+    at += dp->key_len;
+    if (word.len == 0) {
+        at = put_digits(at, p->values[pos]);
+    } else {
+        memcpy(at, word.data, word.len);
+        at += word.len;
+    }
+    t->len = (size_t)(at - t->data);
 }
 
 /* see plug.h */

@@ -100,6 +100,14 @@ const char *store_json_string(struct arena *a, const char *utf8, size_t *len)
     return t.data;
 }
 
+static const struct tw_span *json_words(struct arena *a, const struct dp_spec *dp)
+{
+    struct tw_span *words = arena_alloc(a, (dp->n_range + 1) * sizeof *words);
+    for (size_t i = 0; words != NULL && i < dp->n_range; i++)
+        words[i].data = (const uint8_t *)store_json_string(a, dp->range[i], &words[i].len);
+    return words;
+}
+
 /* Values of a plug that nobody has touched: they are known if they have an initial value, and relays are in flash. */
 static void shape_initial(struct arena *a, struct shape *s)
 {
@@ -122,9 +130,14 @@ void shape_finish(struct arena *a, struct shape *s, struct dp_spec *dps, size_t 
     s->n_dps = n;
     s->n_relays = 0;
     memset(s->position, 0, sizeof s->position);
+    memset(s->by_role, 0, sizeof s->by_role);
     for (size_t i = 0; i < n; i++) {
         struct dp_spec *dp = &dps[i];
         s->position[dp->id] = (uint8_t)(i + 1);
+        if (s->by_role[dp->role] == 0)
+            s->by_role[dp->role] = (uint8_t)(i + 1);
+        if (dp->type == DP_ENUM)
+            dp->words = json_words(a, dp);
         dp->key_len = (uint8_t)snprintf(dp->key, sizeof dp->key, "\"%u\":", dp->id);
         if (dp->role == ROLE_RELAY)
             dp->outlet = (uint8_t)s->n_relays++;

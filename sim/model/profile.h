@@ -57,6 +57,7 @@ enum dp_role {
     ROLE_COLOUR_TEMPERATURE,
     ROLE_COLOUR,
     ROLE_SCENE,
+    N_DP_ROLES,
 };
 
 /** When a data point is pushed. */
@@ -89,10 +90,11 @@ struct dp_spec {
     int64_t min, max, step;    /**< integer */
     size_t n_range;            /**< enum: values; bitmap: names of its bits from 0 */
     const char *const *range;
-    int64_t max_len;  /**< string: bytes; raw: bytes before base64; -1: not limited */
-    bool has_initial; /**< false: absent from replies until first reported */
-    int64_t initial;  /**< number, truth, bits, or position in range */
-    const char *text; /**< string, raw: initial JSON text with quotes; "\"\"" */
+    const struct tw_span *words; /**< enum: the same as JSON, with quotes */
+    int64_t max_len;             /**< string: bytes; raw: bytes before base64; -1: not limited */
+    bool has_initial;            /**< false: absent from replies until first reported */
+    int64_t initial;             /**< number, truth, bits, or position in range */
+    const char *text;            /**< string, raw: initial JSON text with quotes; "\"\"" */
     size_t text_len;
     char key[8]; /**< ready to write: "\"18\":" */
     uint8_t key_len;
@@ -130,8 +132,9 @@ struct shape {
     size_t n_relays;
     bool has_metering;
     struct metering metering;
-    uint8_t position[256];  /**< of an id in dps, counted from 1; 0: it has none */
-    const int32_t *initial; /**< numbers of all dps, then a byte of flags each: what new plugs share (plug.c) */
+    uint8_t position[256];       /**< of an id in dps, counted from 1; 0: it has none */
+    uint8_t by_role[N_DP_ROLES]; /**< of the first data point with a role, counted from 1; 0: it has none */
+    const int32_t *initial;      /**< numbers of all dps, then a byte of flags each: what new plugs share (plug.c) */
 };
 
 struct child_spec {
