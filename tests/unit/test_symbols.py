@@ -1,0 +1,76 @@
+"""What libtuyawire exports, needs and keeps: tw_ names out, almost nothing in, no memory between calls.
+
+usage: test_symbols.py SHARED_LIB STATIC_LIB [--sanitized]
+"""
+import re
+import subprocess
+import sys
+
+shared, static = sys.argv[1:3]
+sanitized = "--sanitized" in sys.argv
+
+# All that the library may ask of its surroundings. A new name here is a decision: sockets, files, clocks, threads,
+# randomness, stdio and the environment belong to the programs.
+C_LIBRARY = {
+    "memchr", "memcmp", "memcpy", "memmove", "memset", "strlen", "strcmp", "strncmp", "strchr",
+    "malloc", "calloc", "realloc", "free",
+    "bcmp",  # clang's own way to ask memcmp() for equality
+}
+CRC = {"libdeflate_crc32"}  # crc.c
+CRYPTO = re.compile(r"(EVP|OPENSSL|OSSL|CRYPTO|SHA256|MD5|HMAC|ERR|RAND|BN|AES)_")  # crypto_openssl.c
+COMPILER = re.compile(r"_GLOBAL_OFFSET_TABLE_|__stack_chk_\w+|__(asan|ubsan|sanitizer|sancov|gcov|llvm|afl)_\w+|__tls_get_addr"
+                      r"|__start_\w+|__stop_\w+|_?_GLOBAL_\w+|__chkstk\w*")
+
+
+def nm(*args):
+    out = subprocess.run(["nm", *args], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return out.splitlines()
+
+
+def fortified(name):
+    """__memcpy_chk is memcpy."""
+    match = re.fullmatch(r"__(\w+)_chk", name)
+    return match.group(1) if match else name
+
+
+def check_exports():
+    names = [line.split()[-1].split("@")[0] for line in nm("-D", "--defined-only", shared)]
+    names = [name for name in names if not COMPILER.fullmatch(name)]
+    assert len(names) > 50, f"only {len(names)} names are exported: is this the library?"
+    strange = [name for name in names if not re.fullmatch(r"tw_[a-z][a-z0-9_]*", name)]
+    assert not strange, f"the shared library exports {strange}"
+
+
+def check_needs():
+    member, n_members, problems = None, 0, []
+    for line in nm("-u", static):
+        if line.endswith(":"):
+            member = line[:-1]
+            n_members += 1
+            continue
+        if not line.strip():
+            continue
+        name = fortified(line.split()[-1])
+        ours = name.startswith("tw_")
+        crc = name in CRC and "crc" in member
+        crypto = CRYPTO.match(name) and "crypto_openssl" in member
+        if not (ours or crc or crypto or name in C_LIBRARY or COMPILER.fullmatch(name)):
+            problems.append(f"{member} needs {name}")
+    assert n_members > 10, f"only {n_members} objects were seen"
+    assert not problems, "\n".join(problems)
+
+
+def check_memory():
+    """No object has writable data: what a call leaves behind is in its arguments, nowhere else."""
+    out = subprocess.run(["size", "-A", static], check=True, stdout=subprocess.PIPE, text=True).stdout
+    sizes = re.findall(r"^\.(data|bss|tdata|tbss)(\.\S+)?\s+(\d+)", out, re.M)
+    assert len(sizes) > 10, "no sections were seen"
+    writable = [f".{kind}{rest} has {size} bytes" for kind, rest, size in sizes
+                if int(size) > 0 and not rest.startswith(".rel.ro")]  # tables of pointers, read-only once loaded
+    assert not writable, f"global variables in the library: {writable}"
+
+
+check_exports()
+check_needs()
+if not sanitized:  # sanitizers keep their tables in .data
+    check_memory()
