@@ -385,15 +385,21 @@ static bool asked_for(const struct request *r, struct tw_span dps)
     return false;
 }
 
-/* The null map or refresh that these data points answer. */
+/* The null map or, failing that, the refresh that these data points answer: a refresh may go unanswered, and must not
+ * take away what a query waits for. */
 static struct request *find_asked(struct tw_client *c, struct tw_span dps)
 {
+    struct request *refresh = NULL;
     for (size_t i = 0; i < c->n_requests; i++) {
         struct request *r = &c->requests[i];
-        if (r->sent && !r->delivered && (r->null_map || r->refresh) && asked_for(r, dps))
+        if (!r->sent || r->delivered || !(r->null_map || r->refresh) || !asked_for(r, dps))
+            continue;
+        if (r->null_map)
             return r;
+        if (refresh == NULL)
+            refresh = r;
     }
-    return NULL;
+    return refresh;
 }
 
 static bool is_duplicate(struct tw_client *c, uint32_t counter, uint32_t source)

@@ -1022,6 +1022,21 @@ static void a_refresh_is_answered_by_ack_or_by_status(void **state)
     }
 }
 
+static void a_refresh_that_waits_does_not_take_the_values_of_a_null_map(void **state)
+{
+    (void)state;
+    static const uint32_t ids[] = {18, 19, 20};
+    struct wire w;
+    establish(&w, TW_V33, NULL);
+    uint32_t refresh, query;
+    assert_int_equal(tw_client_refresh(w.client, ids, 3, w.now, &refresh), TW_OK);
+    assert_int_equal(tw_client_query_dps(w.client, ids, 3, w.now, &query), TW_OK);
+    receive(&w), receive(&w);
+    assert_int_equal(say(&w, TW_CMD_STATUS, 9, 0, "{\"dps\":{\"19\":35}}"), TW_OK);
+    assert_int_equal(next(&w, TW_CLIENT_REPLY).request, query);
+    close_wire(&w);
+}
+
 static void with_cid(struct tw_client_config *cfg)
 {
     cfg->cid = span("0000000000000001");
@@ -1117,6 +1132,7 @@ int main(void)
         cmocka_unit_test(a_device_that_refuses_a_query_is_asked_by_a_null_map),
         cmocka_unit_test(a_query_refused_in_every_form_is_refused),
         cmocka_unit_test(a_refresh_is_answered_by_ack_or_by_status),
+        cmocka_unit_test(a_refresh_that_waits_does_not_take_the_values_of_a_null_map),
         cmocka_unit_test(requests_for_a_sub_device_name_it),
         cmocka_unit_test(sub_devices_are_listed),
         cmocka_unit_test(controls_carry_the_counter_when_a_source_is_set),

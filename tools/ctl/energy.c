@@ -8,7 +8,7 @@
 #include "commands.h"
 #include "show.h"
 
-enum { FRESH_MS = 700, PHASES = 3 }; /* how long to wait for fresh values; ours */
+enum { FRESH_MS = 500, PHASES = 3 }; /* how long to wait for fresh values; ours */
 
 struct quantity {
     const struct store_dp *dp; /* NULL: the device has none */

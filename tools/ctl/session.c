@@ -290,6 +290,7 @@ static void ask_ranges(struct session *s)
     } ranges[] = {{7, 16},  {21, 30},   {31, 40},   {41, 50},   {51, 60},
                   {61, 70}, {101, 110}, {111, 120}, {121, 130}, {131, 140}};
     uint32_t known = s->store.n > 0 ? s->store.dps[0].id : 1;
+    s->asked_ranges = true;
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
         uint32_t ids[12];
         size_t n = 0;
@@ -329,7 +330,7 @@ int session_status(struct session *s, struct trouble *t)
     if (s->answer.type == TW_CLIENT_REFUSED)
         return trouble_from_refusal(t, s->answer.text != NULL ? s->answer.text : "", s->target.version,
                                     s->target.cid[0] != '\0');
-    if (tw_client_null_map(s->link.client) && s->answer.command == TW_CMD_STATUS)
+    if (tw_client_null_map(s->link.client) && !s->asked_ranges)
         ask_ranges(s);
     return 0;
 }

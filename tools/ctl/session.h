@@ -49,6 +49,7 @@ struct session {
     bool is_open;
     struct store store;
     bool null_map;
+    bool asked_ranges; /* devices that answer only null maps: everything was asked for once */
     uint64_t ms_connect; /* how long connecting took, handshake in */
     uint32_t waiting;    /* the request whose answer goes into `answer` */
     struct answer answer;
