@@ -506,9 +506,22 @@ static int open_sockets(struct server *s, struct why *why)
     return 0;
 }
 
-static void on_sweep_closed(uv_handle_t *h)
+static void on_handle_closed(uv_handle_t *h)
 {
     server_handle_closed(h->data);
+}
+
+/* Before the loop sleeps, what was recorded goes to the files: whoever reads along sees all there is. */
+static void on_prepare(uv_prepare_t *prepare)
+{
+    struct server *s = prepare->data;
+    struct why why;
+    if (journal_flush(s->journal, &why) != 0) {
+        s->counters.disk_errors++;
+        say_warn("%s; the simulation goes on without it", why.text);
+    }
+    if (s->pcapng != NULL)
+        pcapng_flush(s->pcapng);
 }
 
 int server_start(struct server **out, const struct server_config *cfg, struct why *why)
@@ -524,7 +537,9 @@ int server_start(struct server **out, const struct server_config *cfg, struct wh
     later_init(&s->later, cfg->loop);
     uv_timer_init(cfg->loop, &s->sweep);
     s->sweep.data = s;
-    s->n_open = 1;
+    uv_prepare_init(cfg->loop, &s->prepare);
+    s->prepare.data = s;
+    s->n_open = 2;
     if (open_library(s, why) != 0 || open_files(s, why) != 0 || open_sockets(s, why) != 0) {
         server_stop(s);
         while (!server_closed(s))
@@ -533,6 +548,8 @@ int server_start(struct server **out, const struct server_config *cfg, struct wh
         server_free(s);
         return -1;
     }
+    if (cfg->journal_path != NULL || cfg->write_path != NULL)
+        uv_prepare_start(&s->prepare, on_prepare);
     *out = s;
     return 0;
 }
@@ -556,7 +573,8 @@ void server_stop(struct server *s)
     if (s->announcer != NULL)
         announcer_close(s->announcer);
     later_close(&s->later);
-    uv_close((uv_handle_t *)&s->sweep, on_sweep_closed);
+    uv_close((uv_handle_t *)&s->sweep, on_handle_closed);
+    uv_close((uv_handle_t *)&s->prepare, on_handle_closed);
     struct why why;
     if (s->store != NULL && store_close(s->store, server_now_ms(s), &why) != 0)
         server_disk_error(s, &why);

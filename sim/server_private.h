@@ -84,9 +84,10 @@ struct server {
     tw_device_host *host;
     struct rng rng;
     struct later later;
-    uv_timer_t sweep;  /* idle limits */
-    uint64_t sweep_ms; /* simulated: when it is due; UINT64_MAX: not armed */
-    uint64_t start_ms; /* real */
+    uv_prepare_t prepare; /* flushes files before the loop sleeps */
+    uv_timer_t sweep;     /* idle limits */
+    uint64_t sweep_ms;    /* simulated: when it is due; UINT64_MAX: not armed */
+    uint64_t start_ms;    /* real */
     uint64_t virtual_ms;
     uint64_t flows;
     struct journal *journal;
