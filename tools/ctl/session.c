@@ -16,6 +16,7 @@ enum {
     BACKOFF_MS = 250,      /* before the second try, doubled for each further one. Our choice */
     STATUS_WAIT_MS = 1000, /* for the STATUS after an ACK, before a query is sent; ours. Real plugs: some 100 ms */
     QUERY_AGAIN_MS = 500,
+    LATE_ACK_MS = 300, /* for an ACK after the STATUS */
     CONFIRM_QUERIES = 2,
 };
 
@@ -255,9 +256,13 @@ int session_ask(struct session *s, const struct ask *a, struct trouble *t)
         if (rc == TW_E_TOO_LARGE || rc == TW_E_ARGUMENT || rc == TW_E_JSON)
             return trouble_set(t, TROUBLE_OURS, "", "the request cannot be sent: %s", tw_strerror(rc));
         link_flush(&s->link);
-        bool answered = link_run(&s->link, is_answered, s, 4 * s->options.timeout_ms + 10000);
+        uint64_t limit = 4 * s->options.timeout_ms + 10000; /* the engine's own limits come first */
+        bool answered =
+            link_run(&s->link, a->done != NULL ? a->done : is_answered, a->done != NULL ? a->ctx : s, limit);
+        if (answered && !s->answer.done) /* done without it; give it a moment */
+            link_run(&s->link, is_answered, s, LATE_ACK_MS);
         s->waiting = 0;
-        if (answered && s->answer.type != TW_CLIENT_TIMEOUT)
+        if (answered && !(s->answer.done && s->answer.type == TW_CLIENT_TIMEOUT))
             return 0;
         if (answered)
             unanswered(s, t);
@@ -423,10 +428,17 @@ static int confirm_by_query(struct session *s, struct wanted *w, struct trouble 
     return not_taken(w, t);
 }
 
+/* The ACK, or the values without an ACK. */
+static bool is_done_or_set(void *ctx)
+{
+    struct wanted *w = ctx;
+    return w->s->answer.done || has_all(w);
+}
+
 int session_control(struct session *s, const char *dps, bool once, struct trouble *t)
 {
-    struct ask control = {.kind = ASK_CONTROL, .text = dps, .once = once};
     struct wanted w = {.s = s, .dps = {(const uint8_t *)dps, strlen(dps)}};
+    struct ask control = {.kind = ASK_CONTROL, .text = dps, .once = once, .done = is_done_or_set, .ctx = &w};
     if (session_open(s, t) != 0)
         return -1;
     w.since = s->store.clock;
@@ -443,7 +455,7 @@ int session_control(struct session *s, const char *dps, bool once, struct troubl
         }
         return 0;
     }
-    if (s->answer.type == TW_CLIENT_REFUSED)
+    if (s->answer.done && s->answer.type == TW_CLIENT_REFUSED)
         return trouble_from_refusal(t, s->answer.text != NULL ? s->answer.text : "", s->target.version,
                                     s->target.cid[0] != '\0');
     if (has_all(&w) || session_wait(s, has_all, &w, STATUS_WAIT_MS))

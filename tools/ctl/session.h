@@ -49,7 +49,7 @@ struct session {
     bool is_open;
     struct store store;
     bool null_map;
-    bool asked_ranges; /* devices that answer only null maps: everything was asked for once */
+    bool asked_ranges;   /* devices that answer only null maps: everything was asked for once */
     uint64_t ms_connect; /* how long connecting took, handshake in */
     uint32_t waiting;    /* the request whose answer goes into `answer` */
     struct answer answer;
@@ -71,9 +71,11 @@ struct ask {
     enum { ASK_QUERY, ASK_NULL_MAP, ASK_CONTROL, ASK_REFRESH, ASK_HEARTBEAT, ASK_SUBDEVICES, ASK_SEND } kind;
     const uint32_t *dp_ids; /* NULL_MAP, REFRESH */
     size_t n;
-    const char *text; /* CONTROL: the data points; SEND: the body */
-    uint32_t command; /* SEND */
-    bool once;        /* must not be sent a second time, even if nobody knows whether the first arrived */
+    const char *text;   /* CONTROL: the data points; SEND: the body */
+    uint32_t command;   /* SEND */
+    link_done_fn *done; /* something that will do instead of the answer; NULL: nothing does */
+    void *ctx;
+    bool once; /* must not be sent a second time, even if nobody knows whether the first arrived */
 };
 
 /** Ask, wait for the answer, and try again (unless once) when it does not come. A refusal is an answer too; see
