@@ -45,6 +45,8 @@ struct tw_observer {
 
     uint8_t client_nonces[TW__N_REMEMBERED][TW_SESSION_NONCE_LEN]; /* newest first, as all lists here */
     uint8_t device_nonces[TW__N_REMEMBERED][TW_SESSION_NONCE_LEN];
+    uint8_t orphan[TW_SESSION_RESP_LEN]; /* of a RESP whose START has not been seen: captures may be out of order */
+    bool has_orphan;
     struct tw__session sessions[TW__N_REMEMBERED];
     size_t n_client_nonces, n_device_nonces, n_sessions;
 };

@@ -301,7 +301,8 @@ static struct version_guess crc_version(tw_observer *o, enum form form, struct t
     case FORM_BLOCKS:
         return (struct version_guess){v == TW_V32 ? TW_V32 : TW_V33, true, !is_clear_version(o->hint_version)};
     case FORM_CLEAR:
-        return (struct version_guess){version_of_clear(o, s), s.data[0] == '{' || o->version_known || hint_fits, false};
+        return (struct version_guess){version_of_clear(o, s), s.data[0] == '{' || o->version_known || hint_fits,
+                                      false};
     default: return (struct version_guess){v, o->version_known || hint_fits, false};
     }
 }
@@ -386,22 +387,40 @@ static const uint8_t *proven_client_nonce(tw_observer *o, const uint8_t *proof)
     return NULL;
 }
 
+/* Both nonces are known: so is the session key. resp: device nonce and proof. */
+static void learn_session(tw_observer *o, struct tw_observed *ev, enum tw_version v, const uint8_t *client_nonce,
+                          const uint8_t *resp)
+{
+    struct tw_session_secret secret = {.version = v};
+    memcpy(secret.client_nonce, client_nonce, TW_SESSION_NONCE_LEN);
+    if (tw_session_derive(secret.key, o->ring->crypto, v, local_key(o, o->local), client_nonce, resp) == TW_OK &&
+        !knows_session(o, secret.key))
+        ev->session = add_session(o, &secret);
+    tw__wipe(&secret, sizeof secret);
+}
+
+static void learn_from_start(tw_observer *o, struct tw_observed *ev, enum tw_version v, struct tw_span payload)
+{
+    if (payload.len < TW_SESSION_NONCE_LEN)
+        return;
+    remember(o->client_nonces, &o->n_client_nonces, payload.data);
+    if (!o->has_orphan || !proves(o, o->orphan + TW_SESSION_NONCE_LEN, payload.data))
+        return;
+    o->has_orphan = o->half_handshake = false;
+    learn_session(o, ev, v, payload.data, o->orphan);
+}
+
 static void learn_from_resp(tw_observer *o, struct tw_observed *ev, enum tw_version v, struct tw_span payload)
 {
     if (payload.len < TW_SESSION_RESP_LEN)
         return;
     const uint8_t *client_nonce = proven_client_nonce(o, payload.data + TW_SESSION_NONCE_LEN);
-    o->half_handshake = client_nonce == NULL;
+    o->half_handshake = o->has_orphan = client_nonce == NULL;
     remember(o->device_nonces, &o->n_device_nonces, payload.data);
-    if (client_nonce == NULL)
-        return;
-    struct tw_session_secret secret = {.version = v};
-    memcpy(secret.client_nonce, client_nonce, TW_SESSION_NONCE_LEN);
-    if (tw_session_derive(secret.key, o->ring->crypto, v, local_key(o, o->local), client_nonce, payload.data) ==
-            TW_OK &&
-        !knows_session(o, secret.key))
-        ev->session = add_session(o, &secret);
-    tw__wipe(&secret, sizeof secret);
+    if (client_nonce != NULL)
+        learn_session(o, ev, v, client_nonce, payload.data);
+    else
+        memcpy(o->orphan, payload.data, sizeof o->orphan);
 }
 
 static void learn_from_finish(tw_observer *o, struct tw_span payload)
@@ -420,8 +439,8 @@ static void open_handshake(tw_observer *o, struct tw_observed *ev, const struct 
     o->handshake_seen = true;
     if (rc == TW_OK) {
         succeed(o, ev, &m, TW_KEY_LOCAL);
-        if (m.command == TW_CMD_SESS_KEY_NEG_START && m.payload.len >= TW_SESSION_NONCE_LEN)
-            remember(o->client_nonces, &o->n_client_nonces, m.payload.data);
+        if (m.command == TW_CMD_SESS_KEY_NEG_START)
+            learn_from_start(o, ev, v, m.payload);
         if (m.command == TW_CMD_SESS_KEY_NEG_RESP)
             learn_from_resp(o, ev, v, m.payload);
         if (m.command == TW_CMD_SESS_KEY_NEG_FINISH)

@@ -1,0 +1,139 @@
+"""Frames out of debug logs: every golden frame, in every notation."""
+
+import json
+import unittest
+
+from dumping import ROOT, DumpTest, dump, records
+
+VECTORS = ROOT / "tests" / "vectors"
+
+
+def vectors(name):
+    return json.loads((VECTORS / f"{name}.json").read_text())["vectors"]
+
+
+def content(record):
+    """The plaintext of a record, JSON as JSON."""
+    if record["payload"] is not None:
+        return record["payload"]
+    if record["hex"] is not None:
+        return bytes.fromhex(record["hex"])
+    return record["text"] or ""
+
+
+def plaintext(v):
+    if "plaintext_hex" in v and v.get("plaintext") is None:
+        raw = bytes.fromhex(v["plaintext_hex"])
+        if not raw.startswith(b"{"):
+            return raw
+        v = {"plaintext": raw.decode()}
+    text = v["plaintext"] or ""
+    try:
+        parsed = json.loads(text.rstrip("\0"))
+        return parsed if isinstance(parsed, dict) else text
+    except json.JSONDecodeError:
+        return text
+
+
+def keys(v):
+    out = ["--key", "hex:" + v["key_hex"]] if v["key_hex"] else []
+    return out + (["--session-key", "hex:" + v["session_key_hex"]] if v.get("session_key_hex") else [])
+
+
+class Golden(DumpTest):
+    def test_every_frame_opens(self):
+        for name in ("3.1", "3.2", "3.3", "3.4", "3.5", "discovery"):
+            for v in vectors(name):
+                if v["frame"] == "none":
+                    continue  # nothing to find it by in a text
+                with self.subTest(id=v["id"]):
+                    (r,) = records("--hex", *keys(v), v["frame_hex"])
+                    self.assertIsNone(r["error"], r["detail"])
+                    self.assertEqual((r["seq"], r["cmd"]), (v["seq"], v["cmd"]))
+                    self.assertEqual(content(r), plaintext(v))
+                    if name == "discovery":
+                        self.assertEqual(r["dir"], "broadcast")
+                    elif r["dir"] is not None and v["id"] != "v31-reply-without-retcode":  # which looks like a request
+                        self.assertEqual(r["dir"], v["direction"])
+                        if v["retcode"] is not None:
+                            self.assertEqual(r["retcode"], 1 if v["retcode"] == 16777216 else v["retcode"])
+
+    def test_version_is_what_the_bytes_tell(self):
+        """3.1 and 3.2 look alike in clear, and empty messages look like nothing; -P says what to expect."""
+        for name in ("3.1", "3.2", "3.3", "3.4", "3.5"):
+            for v in vectors(name):
+                with self.subTest(id=v["id"]):
+                    (r,) = records("--hex", "-P", v["version"], *keys(v), v["frame_hex"])
+                    if v["id"] in ("v31-reply-without-retcode",):
+                        continue
+                    self.assertEqual(r["version"], v["version"])
+
+
+class Notation(DumpTest):
+    def setUp(self):
+        super().setUp()
+        self.frames = [v for v in vectors("3.3") if v["key_hex"].startswith("3031")][:20]
+        self.key = ("--key", "0123456789abcdef")
+
+    def check(self, text):
+        got = records("--hex", *self.key, input=text)
+        self.assertEqual([(r["seq"], r["cmd"], content(r)) for r in got],
+                         [(v["seq"], v["cmd"], plaintext(v)) for v in self.frames])
+
+    def frame_bytes(self):
+        return [bytes.fromhex(v["frame_hex"]) for v in self.frames]
+
+    def test_log_lines(self):
+        self.check("".join(f"2023-11-14 22:13:20,123 DEBUG 0x7f00aa sending {b.hex()} (ok)\n" for b in self.frame_bytes()))
+
+    def test_upper_case(self):
+        self.check("".join(f"TX: {b.hex().upper()}\n" for b in self.frame_bytes()))
+
+    def test_blanks_colons_commas_and_0x(self):
+        for sep in (" ", ":", ", ", "-"):
+            self.check("".join(f"rx {b.hex(sep[0]).replace(sep[0], sep)}.\n" for b in self.frame_bytes()))
+        self.check("".join("{" + ", ".join(f"0x{x:02x}" for x in b) + "};\n" for b in self.frame_bytes()))
+
+    def test_several_lines_per_frame(self):
+        self.check("".join(b.hex(" ", 1)[:0] + "\n    ".join(b[i:i + 16].hex(" ") for i in range(0, len(b), 16)) + "\n--\n"
+                           for b in self.frame_bytes()))
+
+    def test_python_bytes(self):
+        self.check("".join(f"DEBUG:tinytuya:payload {b!r}\n" for b in self.frame_bytes()))
+        self.check("".join("got '" + "".join(f"\\x{x:02x}" for x in b) + "'\n" for b in self.frame_bytes()))
+
+    def test_several_frames_in_one_run(self):
+        self.check(b"".join(self.frame_bytes()).hex())
+
+    def test_frame_as_arguments(self):
+        words = [b.hex() for b in self.frame_bytes()]
+        got = records("--hex", *self.key, *words)
+        self.assertEqual(len(got), len(words))
+        got = records("--hex", *self.key, *self.frame_bytes()[0].hex(" ").split())
+        self.assertEqual(len(got), 1)
+
+    def test_cut_frame_is_said_to_be_so(self):
+        (r,) = records("--hex", *self.key, self.frames[0]["frame_hex"][:60] + " and then nothing")
+        self.assertEqual((r["error"], r["cmd"]), ("need_more", self.frames[0]["cmd"]))
+        self.assertIn("30 bytes", r["detail"])
+
+    def test_no_frame(self):
+        for text in ("", "hello", "000055ab", "0000 "):
+            result = dump("--hex", input=text)
+            with self.subTest(text=text):
+                self.assertEqual((result.returncode, result.stdout), (7, ""))
+                self.assertIn("000055aa", result.stderr)
+
+    def test_session_of_a_log(self):
+        """START and RESP in the log yield the session key for what follows."""
+        for case in json.loads((VECTORS / "session.json").read_text())["cases"]:
+            if not case.get("after"):
+                continue
+            frames = case["frames"] + case["after"]
+            with self.subTest(id=case["id"]):
+                got = records("--hex", "--key", "hex:" + case["local_key_hex"], input="\n".join(f["frame_hex"] for f in frames))
+                self.assertEqual([r["error"] for r in got], [None] * len(frames))
+
+
+if __name__ == "__main__":
+    unittest.main()

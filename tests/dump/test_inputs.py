@@ -1,0 +1,129 @@
+"""Every file format, link type and IP version yields the same messages."""
+
+import unittest
+
+import mangle
+from dumping import DumpTest, dump, records
+from mangle import KEY, Talk, expected, seen, segments
+
+
+class Inputs(DumpTest):
+    def setUp(self):
+        super().setUp()
+        self.talk = Talk("3.3")
+        self.packets = segments(self.talk.frames)
+
+    def check(self, *arguments, **options):
+        got = records(*arguments, "--key", KEY.decode(), **options)
+        self.assertEqual(seen(got), expected(self.talk.said))
+        return got
+
+    def test_pcap_in_both_byte_orders_and_resolutions(self):
+        for nano in (False, True):
+            for big_endian in (False, True):
+                with self.subTest(nano=nano, big_endian=big_endian):
+                    got = self.check("-r", mangle.save(self.path("x"), self.packets, nano=nano, big_endian=big_endian))
+                    self.assertEqual(got[0]["time"], 1700000000.03)
+
+    def test_pcapng_in_both_byte_orders_and_resolutions(self):
+        for nano in (False, True):
+            for big_endian in (False, True):
+                with self.subTest(nano=nano, big_endian=big_endian):
+                    got = self.check("-r", mangle.save(self.path("x"), self.packets, "pcapng", nano=nano,
+                                                       big_endian=big_endian))
+                    self.assertEqual(got[0]["time"], 1700000000.03)
+
+    def test_gzip(self):
+        for kind in ("pcap", "pcapng"):
+            with self.subTest(kind=kind):
+                self.check("-r", mangle.save(self.path("x.gz"), self.packets, kind, zipped=True))
+
+    def test_stdin(self):
+        for kind in ("pcap", "pcapng"):
+            for zipped in (False, True):
+                path = mangle.save(self.path("x"), self.packets, kind, zipped=zipped)
+                with self.subTest(kind=kind, zipped=zipped), open(path, "rb") as f:
+                    self.check("-r", "-", input=f.read(), text=False)
+
+    def test_link_types(self):
+        for link in mangle.LINKS:
+            for ip in (4, 6):
+                with self.subTest(link=link, ip=ip):
+                    got = self.check("-r", mangle.save(self.path("x"), self.packets, link=link, ip=ip))
+                    self.assertEqual(got[0]["dst"], "192.0.2.33:6668" if ip == 4 else "[2001:db8::33]:6668")
+
+    def test_fragments(self):
+        for ip in (4, 6):
+            for size in (24, 64, 200):
+                with self.subTest(ip=ip, size=size):
+                    self.check("-r", mangle.save(self.path("x"), mangle.fragment(self.packets, size), ip=ip))
+
+    def test_extension_headers(self):
+        self.check("-r", mangle.save(self.path("x"), self.packets, ip=6, extensions=True))
+        self.check("-r", mangle.save(self.path("x"), mangle.fragment(self.packets, 64), ip=6, extensions=True))
+
+    def test_several_files_are_one_capture(self):
+        a = mangle.save(self.path("a"), self.packets[:9])
+        b = mangle.save(self.path("b"), self.packets[9:], "pcapng", zipped=True)
+        self.check("-r", a, "-r", b)
+
+    def test_filter(self):
+        path = mangle.save(self.path("x"), self.packets)
+        self.check("-r", path, "host", "192.0.2.33")
+        self.assertEqual(records("-r", path, "host", "192.0.2.99"), [])
+        bad = dump("-r", path, "hst", "1")
+        self.assertEqual(bad.returncode, 2)
+        self.assertIn("hst 1", bad.stderr)
+
+    def test_other_ports(self):
+        path = mangle.save(self.path("x"), segments(self.talk.frames, device=("192.0.2.33", 16668)))
+        self.assertEqual(records("-r", path, "--key", KEY.decode()), [])
+        self.check("-r", path, "--port", "16668")
+
+    def test_wrong_guess_of_port_costs_nothing(self):
+        """--port names the client's port: then the frames tell who is the device."""
+        path = mangle.save(self.path("x"), segments(self.talk.frames, device=("192.0.2.33", 51000)))
+        self.check("-r", path, "--port", "51000")
+
+
+class Cut(DumpTest):
+    def test_everything_before_the_cut_is_printed(self):
+        talk = Talk("3.3", rounds=1)
+        packets = segments(talk.frames)
+        for kind in ("pcap", "pcapng"):
+            whole = len((mangle.pcap if kind == "pcap" else mangle.pcapng)(packets))
+            for cut in range(whole - 400, whole, 7):
+                path = mangle.save(self.path("x"), packets, kind, cut=cut)
+                result = dump("-r", path, "--key", KEY.decode(), "--json")
+                lines = len(result.stdout.splitlines())
+                with self.subTest(kind=kind, cut=cut):
+                    self.assertIn(result.returncode, (0, 7))  # 0: cut between two packets
+                    self.assertGreaterEqual(lines, len(talk.said) - 4)
+                    if result.returncode == 7:
+                        self.assertRegex(result.stderr, r"packet \d+: .*everything before it is printed")
+
+    def test_cut_gzip(self):
+        path = mangle.save(self.path("x.gz"), segments(Talk("3.3", rounds=50).frames), zipped=True)
+        data = self.path("x.gz").read_bytes()
+        self.path("cut.gz").write_bytes(data[:len(data) * 2 // 3])
+        result = dump("-r", self.path("cut.gz"), "--key", KEY.decode(), "--json")
+        self.assertEqual(result.returncode, 7, path)
+        self.assertGreater(len(result.stdout.splitlines()), 50)
+
+    def test_no_capture(self):
+        for name, data in {"empty": b"", "text": b"hello, I am no capture\n" * 9, "header": b"\xd4\xc3\xb2\xa1\x02\x00"}.items():
+            self.path(name).write_bytes(data)
+            result = dump("-r", self.path(name))
+            with self.subTest(name=name):
+                self.assertEqual((result.returncode, result.stdout), (7, ""))
+                self.assertIn(name, result.stderr)
+
+    def test_missing_file_does_not_hide_the_others(self):
+        talk = Talk("3.3")
+        path = mangle.save(self.path("x"), segments(talk.frames))
+        got = records("-r", self.path("missing"), "-r", path, "--key", KEY.decode(), expect=7)
+        self.assertEqual(seen(got), expected(talk.said))
+
+
+if __name__ == "__main__":
+    unittest.main()
