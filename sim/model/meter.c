@@ -257,6 +257,8 @@ static uint64_t distance(uint64_t a, uint64_t b)
  * Source: support.tuya.com K8sdy5uqo2zhq (reporting rules); developer.tuya.com Kb6iu9lqwt0lf (small loads). */
 static bool is_worth_a_report(const struct reporting *r, const struct meter *m, const struct sample *s)
 {
+    if (m->exact) /* for tests: every difference */
+        return s->mv != m->shown_mv || s->mw != m->shown_mw;
     if (distance(s->mv, m->shown_mv) * 1000 >= (uint64_t)m->shown_mv * r->voltage_pct10 && s->mv != m->shown_mv)
         return true;
     uint64_t change = distance(s->mw, m->shown_mw);
@@ -279,7 +281,7 @@ static void judge(struct plug *p, struct meter *m)
 
 static void judge_soon(struct plug *p, struct meter *m)
 {
-    uint64_t at = m->second + metering_of(p)->reporting.fast_s;
+    uint64_t at = m->second + (m->exact ? 1 : metering_of(p)->reporting.fast_s);
     if (at < m->judge_at)
         m->judge_at = at;
 }
@@ -775,6 +777,10 @@ int plug_scene(struct plug *p, const char *name, uint32_t delay_s, uint64_t now_
     m->scene = s->mains;
     m->exact = s->exact;
     plug_set_readings(p, s->stuck ? READINGS_STUCK : READINGS_BY_RULE, now_ms);
+    if (!s->stuck) {
+        struct sample now = measure(p, m);
+        report(p, m, &now, false);
+    }
     judge_soon(p, m);
     struct load_spec load = s->load;
     load.delay_s = delay_s;
