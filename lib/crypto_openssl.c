@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/md5.h>
 #include <openssl/params.h>
@@ -38,6 +39,15 @@ struct tw_crypto {
     struct slot *slots, *last;
 };
 
+/* What OpenSSL has refused to do since ERR_set_mark(), in our words. Its error queue belongs to the thread, not to us:
+ * it is left as it was. */
+static int openssl_error(void)
+{
+    int rc = ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_MALLOC_FAILURE ? TW_E_NOMEM : TW_E_CRYPTO;
+    ERR_pop_to_mark();
+    return rc;
+}
+
 /* see tuyawire/crypto.h */
 int tw_crypto_new(tw_crypto **out, size_t n_keys)
 {
@@ -52,11 +62,14 @@ int tw_crypto_new(tw_crypto **out, size_t n_keys)
     c->slots = c->last = calloc(c->n_slots, sizeof *c->slots);
     if (c->slots == NULL)
         goto done;
-    rc = TW_E_CRYPTO;
+    ERR_set_mark();
     c->ecb = EVP_CIPHER_fetch(NULL, "AES-128-ECB", NULL);
     c->gcm = EVP_CIPHER_fetch(NULL, "AES-128-GCM", NULL);
-    if (c->ecb == NULL || c->gcm == NULL)
+    if (c->ecb == NULL || c->gcm == NULL) {
+        rc = openssl_error();
         goto done;
+    }
+    ERR_clear_last_mark();
     *out = c;
     return TW_OK;
 done:
@@ -129,18 +142,24 @@ void tw_crypto_forget(tw_crypto *c, const uint8_t key[TW_KEY_LEN])
 /* Give the slot a context for this use, keyed; *rc says why there is none. */
 static EVP_CIPHER_CTX *make_context(tw_crypto *c, struct slot *s, enum use use, int *rc)
 {
-    if (s->ctx[use] == NULL && (s->ctx[use] = EVP_CIPHER_CTX_new()) == NULL) {
-        *rc = TW_E_NOMEM;
-        return NULL;
-    }
     bool is_ecb = use == ECB_ENCRYPT || use == ECB_DECRYPT;
     bool encrypt = use == ECB_ENCRYPT || use == GCM_SEAL;
-    /* Padding off for ECB alone: a GCM context would set it again with every nonce, for a third of its time. */
-    if (EVP_CipherInit_ex2(s->ctx[use], is_ecb ? c->ecb : c->gcm, s->key, NULL, encrypt, NULL) != 1 ||
-        (is_ecb && EVP_CIPHER_CTX_set_padding(s->ctx[use], 0) != 1)) {
-        *rc = TW_E_CRYPTO;
+    /* Naming the cipher again would throw the context's inside away and allocate another. */
+    const EVP_CIPHER *cipher = s->ctx[use] != NULL ? NULL : is_ecb ? c->ecb : c->gcm;
+    ERR_set_mark();
+    if (s->ctx[use] == NULL && (s->ctx[use] = EVP_CIPHER_CTX_new()) == NULL) {
+        *rc = openssl_error();
         return NULL;
     }
+    /* Padding off for ECB alone: a GCM context would set it again with every nonce, for a third of its time. */
+    if (EVP_CipherInit_ex2(s->ctx[use], cipher, s->key, NULL, encrypt, NULL) != 1 ||
+        (is_ecb && EVP_CIPHER_CTX_set_padding(s->ctx[use], 0) != 1)) {
+        EVP_CIPHER_CTX_free(s->ctx[use]);
+        s->ctx[use] = NULL;
+        *rc = openssl_error();
+        return NULL;
+    }
+    ERR_clear_last_mark();
     s->keyed[use] = true;
     return s->ctx[use];
 }
