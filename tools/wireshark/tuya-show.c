@@ -82,6 +82,13 @@ static const struct devices_entry *known_device(const struct tuya_sight *s)
     return s->device == NULL ? NULL : tuya_keys_device(s->device);
 }
 
+/* The name that the user gave it, else its id. */
+static const char *name_of_device(const struct tuya_sight *s)
+{
+    const struct devices_entry *known = known_device(s);
+    return known != NULL && known->name[0] != '\0' ? known->name : s->device;
+}
+
 static const char *why_closed(const struct view *v)
 {
     switch (v->s->error) {
@@ -442,6 +449,8 @@ void tuya_show(const struct tuya_view *view)
     show_columns(&v);
     proto_item *ti = proto_tree_add_protocol_format(v.top, proto_tuya, v.tvb, 0, -1, "Tuya LAN Protocol %s, %s",
                                                     v.version, command_text(v.pinfo, v.f->command));
+    if (v.s->device != NULL)
+        proto_item_append_text(ti, ", %s", name_of_device(v.s));
     v.tree = proto_item_add_subtree(ti, ett_tuya);
     show_frame_header(&v);
     show_body(&v);
