@@ -8,9 +8,6 @@
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
-#ifdef __linux__
-#include <sys/prctl.h>
-#endif
 #include <uv.h>
 #include "common/file.h"
 #include "common/options.h"
@@ -64,12 +61,10 @@ static void on_parent_check(uv_timer_t *timer)
         run_end(r);
 }
 
+/* By looking, and not by PR_SET_PDEATHSIG: that one strikes when the thread ends that started us. */
 static void watch_parent(struct run *r)
 {
-    enum { CHECK_MS = 500 };
-#ifdef __linux__
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-#endif
+    enum { CHECK_MS = 200 };
     uv_timer_init(&r->loop, &r->parent);
     r->parent.data = r;
     uv_timer_start(&r->parent, on_parent_check, 0, CHECK_MS);
