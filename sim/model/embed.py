@@ -2,7 +2,7 @@
 import os
 import sys
 
-out, files = sys.argv[1], sorted(sys.argv[2:], key=lambda f: os.path.basename(f))
+out, files = sys.argv[1], sorted(sys.argv[2:], key=lambda f: os.path.splitext(os.path.basename(f))[0])
 with open(out, "w", encoding="ascii") as c:
     c.write('/* made by embed.py from sim/profiles */\n#include "builtin.h"\n')
     for i, name in enumerate(files):

@@ -616,6 +616,10 @@ static int add_entry(struct house *h, const struct devices_entry *e, struct why 
 int fleet_from_files(struct fleet *f, const struct devices *devices, const struct devices *snapshot,
                      struct problems *problems, struct why *why)
 {
+    if (devices == NULL) {
+        devices = snapshot;
+        snapshot = NULL;
+    }
     struct house h = {.f = f, .devices = devices, .snapshot = snapshot, .problems = problems};
     size_t before = f->n;
     int rc = collect_subs(&h) == 0 ? 0 : why_set(why, "out of memory");

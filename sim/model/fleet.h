@@ -75,7 +75,8 @@ int fleet_generate(struct fleet *f, const struct profile *profile, size_t n, con
  * @return 0, at least one device; -1 and why */
 int fleet_from_devices(struct fleet *f, const struct devices *devices, struct problems *problems, struct why *why);
 
-/** The same, with the values and further data points of a snapshot; devices that only the snapshot has come too. */
+/** The same, with the values and further data points of a snapshot; devices that only the snapshot has come too. One of
+ * the two may be NULL. */
 int fleet_from_files(struct fleet *f, const struct devices *devices, const struct devices *snapshot,
                      struct problems *problems, struct why *why);
 

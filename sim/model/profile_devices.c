@@ -233,7 +233,16 @@ static uint32_t nominal_of(struct tw_span values, const struct shape *s)
     return 230000;
 }
 
-static void add_meter(struct shape *s, const struct profile *base, struct tw_span values)
+/* Whose load is measured: what the profile says, or, by a mapping alone, all but USB. */
+static bool is_metered(const struct dp_spec *dp, const struct metering *known)
+{
+    bool listed = known == NULL && dp->channel <= USB_CHANNELS;
+    for (size_t i = 0; known != NULL && i < known->n_relays; i++)
+        listed |= known->relays[i] == dp->id;
+    return dp->role == ROLE_RELAY && listed;
+}
+
+static void add_meter(struct shape *s, const struct profile *base, struct tw_span values, bool has_mapping)
 {
     bool measures = false;
     for (size_t i = 0; i < s->n_dps; i++)
@@ -243,7 +252,8 @@ static void add_meter(struct shape *s, const struct profile *base, struct tw_spa
     const struct profile *lent = NULL;
     if (!base->shape.has_metering && profile_builtin(&lent, "energy-plug") == 0)
         base = lent;
-    s->metering = base->shape.metering;
+    const struct metering source = base->shape.metering, *known = has_mapping ? NULL : &source;
+    s->metering = source;
     profile_unref(lent);
     s->metering.nominal_mv = nominal_of(values, s);
     if (s->metering.nominal_mv < 200000) {
@@ -253,7 +263,7 @@ static void add_meter(struct shape *s, const struct profile *base, struct tw_spa
     }
     s->metering.n_relays = 0;
     for (size_t i = 0; i < s->n_dps; i++) {
-        if (s->dps[i].role == ROLE_RELAY && s->dps[i].channel <= USB_CHANNELS && s->metering.n_relays < 16)
+        if (is_metered(&s->dps[i], known) && s->metering.n_relays < 16)
             s->metering.relays[s->metering.n_relays++] = s->dps[i].id;
     }
     if (s->metering.n_relays == 0) {
@@ -294,7 +304,7 @@ static int build_shape(struct arena *a, struct shape *s, const struct devices_en
     s->product_name = arena_text(a, e->product_name);
     s->product_id = arena_text(a, e->product_id);
     shape_finish(a, s, dps, at);
-    add_meter(s, base, values);
+    add_meter(s, base, values, e->has_mapping);
     profile_unref(base);
     free(b);
     return a->failed ? -1 : 0;

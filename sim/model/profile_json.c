@@ -177,7 +177,9 @@ static void read_relays(struct reader *r, struct metering *out, const cJSON *o, 
     if (!cJSON_IsArray(list))
         complain(r, "relays", "has to be a list of ids");
     else if (list->child == NULL)
-        out->n_relays = 1; /* id 0: always on */
+        out->n_relays = 1;  /* id 0: always on */
+    if (shape->dps == NULL) /* they have errors of their own */
+        return;
     for (const cJSON *m = list->child; cJSON_IsArray(list) && m != NULL; m = m->next) {
         const struct dp_spec *dp = cJSON_IsNumber(m) && m->valuedouble >= 1 && m->valuedouble < 256
                                        ? shape_dp(shape, (uint32_t)m->valueint)
@@ -376,8 +378,9 @@ static void read_dps(struct reader *r, struct shape *shape, const cJSON *object)
             problem_add(r->problems, "%s: has to be an object", r->where);
             continue;
         }
+        size_t fine = r->problems->n;
         read_dp(r, &dps[i], m);
-        if (i > 0 && dps[i].id <= dps[i - 1].id)
+        if (i > 0 && r->problems->n == fine && dps[i].id <= dps[i - 1].id)
             complain(r, "id", "ids have to ascend");
     }
     memcpy(r->where, outer, sizeof outer);
@@ -475,7 +478,10 @@ int profile_parse(const struct profile **out, struct problems *problems, const c
     size_t before = problems->n;
     const char *end = NULL;
     cJSON *root = cJSON_ParseWithLengthOpts(text, len, &end, 0);
-    if (root == NULL) {
+    while (root != NULL && end < text + len && strchr(" \t\r\n", *end) != NULL && *end != '\0')
+        end++;
+    if (root == NULL || end != text + len) {
+        cJSON_Delete(root);
         size_t line, column;
         place(text, end != NULL ? end : text, &line, &column);
         problem_add(problems, "line %zu, column %zu: not JSON", line, column);
