@@ -9,7 +9,7 @@
 #include "model/state.h"
 #include "tuyawire/command.h"
 
-enum { LIST_MAX = 1000, DPS_CAP = 64 * 1024, PATH_ID_MAX = 128 };
+enum { PATH_ID_MAX = 128 };
 
 /* ---- answers -------------------------------------------------------------------------------------------------- */
 
@@ -87,351 +87,28 @@ int command_by_text(uint32_t *out, const char *text)
     return -1;
 }
 
-static struct tw_span span_of(const char *text)
+struct tw_span control_span(const char *text)
 {
     return (struct tw_span){(const uint8_t *)text, text != NULL ? strlen(text) : 0};
 }
 
+bool path_is(const char *a, const char *b)
+{
+    return strcmp(a, b) == 0;
+}
+
+void reply_not_allowed(struct http_reply *r, const char *allow)
+{
+    reply_error(r, 405, "method_not_allowed", "this path takes %s", allow);
+    r->allow = allow;
+}
+
 struct device *device_by_id(struct control *c, const char *id, struct http_reply *r)
 {
-    struct device *d = fleet_find(c->cfg.fleet, span_of(id));
+    struct device *d = fleet_find(c->cfg.fleet, control_span(id));
     if (d == NULL)
         reply_error(r, 404, "no_such_device", "there is no device '%.64s'; GET /devices lists them", id);
     return d;
-}
-
-/* ---- devices -------------------------------------------------------------------------------------------------- */
-
-/* The plug that ?cid= names, the device's own without. */
-static struct plug *plug_of(struct device *d, const struct http_request *rq, struct http_reply *r)
-{
-    const char *cid = http_query(rq, "cid");
-    struct plug *p = device_plug(d, span_of(cid));
-    if (p == NULL)
-        reply_error(r, 404, "no_such_cid", "device '%s' has no sub-device '%.64s'", d->id, cid);
-    return p;
-}
-
-/* Data points as they stand, digits kept. @return false: out of memory */
-static bool add_dps(cJSON *o, const struct plug *p)
-{
-    struct tw_text t = {.cap = DPS_CAP};
-    t.data = malloc(t.cap);
-    if (t.data == NULL)
-        return false;
-    plug_write(p, &t);
-    t.data[t.len < t.cap ? t.len : t.cap - 1] = '\0';
-    bool ok = !t.overflow && cJSON_AddRawToObject(o, "dps", t.data) != NULL;
-    free(t.data);
-    return ok;
-}
-
-static cJSON *device_summary(struct control *c, struct device *d)
-{
-    char address[64];
-    uint16_t port;
-    server_endpoint(c->cfg.server, d, address, &port);
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddStringToObject(o, "id", d->id);
-    cJSON_AddStringToObject(o, "name", d->name);
-    cJSON_AddStringToObject(o, "version", tw_version_name(d->version));
-    cJSON_AddStringToObject(o, "profile", d->profile->name);
-    cJSON_AddStringToObject(o, "ip", address);
-    cJSON_AddNumberToObject(o, "port", port);
-    cJSON_AddNumberToObject(o, "clients", (double)server_n_clients(c->cfg.server, d));
-    return o;
-}
-
-static void devices_get(struct control *c, const struct http_request *rq, struct http_reply *r)
-{
-    const char *offset_text = http_query(rq, "offset"), *limit_text = http_query(rq, "limit");
-    size_t offset = offset_text != NULL ? strtoul(offset_text, NULL, 10) : 0;
-    size_t limit = limit_text != NULL ? strtoul(limit_text, NULL, 10) : LIST_MAX;
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddNumberToObject(o, "device_count", (double)c->cfg.fleet->n);
-    cJSON *list = cJSON_AddArrayToObject(o, "devices");
-    for (size_t i = offset; i < c->cfg.fleet->n && i - offset < limit; i++)
-        cJSON_AddItemToArray(list, device_summary(c, &c->cfg.fleet->devices[i]));
-    reply_json(r, 200, o);
-}
-
-static void device_get(struct control *c, struct device *d, struct http_reply *r)
-{
-    device_advance(d, server_now_ms(c->cfg.server));
-    cJSON *o = device_summary(c, d);
-    add_dps(o, d->plug);
-    cJSON *children = cJSON_AddArrayToObject(o, "children");
-    for (size_t i = 0; i < d->n_children; i++) {
-        cJSON *child = cJSON_CreateObject();
-        cJSON_AddStringToObject(child, "cid", d->children[i].cid);
-        cJSON_AddStringToObject(child, "name", d->children[i].name);
-        add_dps(child, d->children[i].plug);
-        cJSON_AddItemToArray(children, child);
-    }
-    reply_json(r, 200, o);
-}
-
-static void dps_get(struct control *c, struct device *d, const struct http_request *rq, struct http_reply *r)
-{
-    struct plug *p = plug_of(d, rq, r);
-    if (p == NULL)
-        return;
-    plug_advance(p, server_now_ms(c->cfg.server));
-    cJSON *o = cJSON_CreateObject();
-    add_dps(o, p);
-    reply_json(r, 200, o);
-}
-
-/* {"1":true} or {"dps":{"1":true}}: the hand at the plug. Nothing is done when one of them cannot be. */
-static void dps_patch(struct control *c, struct device *d, const struct http_request *rq, struct http_reply *r)
-{
-    struct tw_body body;
-    struct plug *p = plug_of(d, rq, r);
-    if (p == NULL)
-        return;
-    if (tw_body_parse(&body, rq->body) != TW_OK) {
-        reply_error(r, 400, "bad_json", "expected data points, such as {\"1\":true}");
-        return;
-    }
-    struct tw_span dps = body.dps.len > 0 ? body.dps : body.json;
-    const struct shape *shape = plug_shape(p);
-    struct tw_dp dp;
-    size_t n = 0;
-    for (size_t at = 0; tw_dps_next(&dp, &at, dps) == 1; n++) {
-        if (dp.id > 255 || shape->position[dp.id] == 0) {
-            reply_error(r, 422, "unknown_dp", "device '%s' has no data point %lu", d->id, (unsigned long)dp.id);
-            return;
-        }
-    }
-    if (n == 0) {
-        reply_error(r, 400, "no_dps", "the body names no data point; expected something like {\"1\":true}");
-        return;
-    }
-
-    cJSON *o = cJSON_CreateObject();
-    cJSON *outcomes = cJSON_AddObjectToObject(o, "outcomes");
-    bool refused = false;
-    for (size_t at = 0; tw_dps_next(&dp, &at, dps) == 1;) {
-        char name[16];
-        enum plug_outcome outcome = plug_set(p, &dp, server_now_ms(c->cfg.server));
-        snprintf(name, sizeof name, "%lu", (unsigned long)dp.id);
-        cJSON_DeleteItemFromObject(outcomes, name);
-        cJSON_AddStringToObject(outcomes, name, plug_outcome_name(outcome));
-        refused |= outcome != PLUG_APPLIED && outcome != PLUG_UNCHANGED;
-    }
-    add_dps(o, p);
-    if (refused) {
-        cJSON *error = cJSON_AddObjectToObject(o, "error");
-        cJSON_AddStringToObject(error, "code", "not_applied");
-        cJSON_AddStringToObject(error, "message", "some data points were not applied; outcomes says which and why");
-    }
-    server_touched(c->cfg.server, d);
-    reply_json(r, refused ? 422 : 200, o);
-}
-
-/* A positive whole number of a body or query, or the default. */
-static uint32_t number_or(const cJSON *o, const char *name, uint32_t otherwise)
-{
-    const cJSON *n = cJSON_GetObjectItemCaseSensitive(o, name);
-    return cJSON_IsNumber(n) && n->valuedouble >= 0 && n->valuedouble <= UINT32_MAX ? (uint32_t)n->valuedouble
-                                                                                    : otherwise;
-}
-
-static void load_get(struct control *c, struct device *d, const struct http_request *rq, struct http_reply *r)
-{
-    struct plug *p = plug_of(d, rq, r);
-    if (p == NULL)
-        return;
-    const char *relay = http_query(rq, "relay");
-    struct load_spec load = plug_load_of(p, relay != NULL ? (uint32_t)strtoul(relay, NULL, 10) : 0);
-    struct plug_live live = plug_live(p, server_now_ms(c->cfg.server));
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddStringToObject(o, "appliance", appliance_name(load.appliance));
-    if (load.appliance == APPLIANCE_CONSTANT) {
-        cJSON_AddNumberToObject(o, "watts", load.mw / 1000.0);
-        cJSON_AddNumberToObject(o, "pf", load.pf_permille == 0 ? 1 : load.pf_permille / 1000.0);
-    }
-    cJSON *now = cJSON_AddObjectToObject(o, "live");
-    cJSON_AddBoolToObject(now, "metered", live.metered);
-    cJSON_AddNumberToObject(now, "volts", live.mv / 1000.0);
-    cJSON_AddNumberToObject(now, "amperes", live.ma / 1000.0);
-    cJSON_AddNumberToObject(now, "watts", (double)live.mw / 1000.0);
-    cJSON_AddNumberToObject(now, "pf", live.pf_permille / 1000.0);
-    cJSON_AddNumberToObject(now, "kwh", (double)live.total_mws / 3.6e9);
-    reply_json(r, 200, o);
-}
-
-/* {"watts":60.0,"pf":0.9}, {"appliance":"kettle","delay_s":5}, {"scene":"overload"} */
-static void load_put(struct control *c, struct device *d, const struct http_request *rq, struct http_reply *r)
-{
-    struct plug *p = plug_of(d, rq, r);
-    cJSON *o = p != NULL ? request_object(rq, r) : NULL;
-    if (o == NULL)
-        return;
-    const cJSON *watts = cJSON_GetObjectItemCaseSensitive(o, "watts"),
-                *pf = cJSON_GetObjectItemCaseSensitive(o, "pf");
-    const char *appliance = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "appliance"));
-    const char *scene = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "scene"));
-    struct load_spec load = {.delay_s = number_or(o, "delay_s", 0)};
-    struct why why = {""};
-    uint64_t now = server_now_ms(c->cfg.server);
-    int rc;
-    if (scene != NULL) {
-        rc = plug_scene(p, scene, load.delay_s, now, &why);
-    } else if (appliance != NULL && appliance_by_name(&load.appliance, appliance) != 0) {
-        rc = why_set(&why, "there is no appliance '%.32s'", appliance);
-    } else if (appliance == NULL &&
-               (!cJSON_IsNumber(watts) || !(watts->valuedouble >= 0) || watts->valuedouble > 1e5)) {
-        rc = why_set(&why, "expected {\"watts\":0..100000}, {\"appliance\":NAME} or {\"scene\":NAME}");
-    } else if (pf != NULL && (!cJSON_IsNumber(pf) || !(pf->valuedouble > 0) || pf->valuedouble > 1)) {
-        rc = why_set(&why, "pf is a power factor above 0, at most 1");
-    } else {
-        if (appliance == NULL) {
-            load.appliance = APPLIANCE_CONSTANT;
-            load.mw = (uint32_t)(watts->valuedouble * 1000 + 0.5);
-            load.pf_permille = pf != NULL ? (uint16_t)(pf->valuedouble * 1000 + 0.5) : 1000;
-        }
-        rc = plug_load(p, number_or(o, "relay", 0), &load, now, &why);
-    }
-    cJSON_Delete(o);
-    if (rc != 0) {
-        reply_error(r, 422, "bad_load", "%s", why.text);
-        return;
-    }
-    server_touched(c->cfg.server, d);
-    load_get(c, d, rq, r);
-}
-
-static void press_post(struct control *c, struct device *d, const struct http_request *rq, struct http_reply *r)
-{
-    struct plug *p = plug_of(d, rq, r);
-    cJSON *o = p == NULL ? NULL : rq->body.len == 0 ? cJSON_CreateObject() : request_object(rq, r);
-    if (o == NULL)
-        return;
-    uint32_t relay = number_or(o, "relay", 0);
-    cJSON_Delete(o);
-    if (!plug_press(p, relay, server_now_ms(c->cfg.server))) {
-        reply_error(r, 409, "not_pressed", "the button is locked (child_lock), or there is no such relay");
-        return;
-    }
-    server_touched(c->cfg.server, d);
-    dps_get(c, d, rq, r);
-}
-
-static void reboot_post(struct control *c, struct device *d, const struct http_request *rq, struct http_reply *r)
-{
-    cJSON *o = rq->body.len == 0 ? cJSON_CreateObject() : request_object(rq, r);
-    if (o == NULL)
-        return;
-    server_reboot(c->cfg.server, d, number_or(o, "down_ms", 0));
-    cJSON_Delete(o);
-    device_get(c, d, r);
-}
-
-/* ---- faults --------------------------------------------------------------------------------------------------- */
-
-static void add_fault(void *ctx, const struct fault *f)
-{
-    char spec[256];
-    cJSON *o = cJSON_CreateObject();
-    fault_format(spec, sizeof spec, &f->spec);
-    cJSON_AddNumberToObject(o, "number", f->number);
-    cJSON_AddStringToObject(o, "fault", fault_name(f->spec.kind));
-    cJSON_AddStringToObject(o, "quirk", fault_number(f->spec.kind));
-    cJSON_AddStringToObject(o, "spec", spec);
-    if (f->device != NULL)
-        cJSON_AddStringToObject(o, "device", f->device->id);
-    else
-        cJSON_AddNullToObject(o, "device");
-    if (f->left >= 0)
-        cJSON_AddNumberToObject(o, "left", (double)f->left);
-    else
-        cJSON_AddNullToObject(o, "left");
-    cJSON_AddNumberToObject(o, "struck", (double)f->struck);
-    cJSON_AddItemToArray(ctx, o);
-}
-
-static void faults_get(struct control *c, const struct device *d, struct http_reply *r)
-{
-    cJSON *o = cJSON_CreateObject();
-    server_fault_visit(c->cfg.server, d, add_fault, cJSON_AddArrayToObject(o, "faults"));
-    if (d == NULL) {
-        cJSON *kinds = cJSON_AddArrayToObject(o, "kinds");
-        for (int k = 0; k < N_FAULTS; k++) {
-            cJSON *kind = cJSON_CreateObject();
-            cJSON_AddStringToObject(kind, "fault", fault_name((enum fault_kind)k));
-            cJSON_AddStringToObject(kind, "quirk", fault_number((enum fault_kind)k));
-            cJSON_AddStringToObject(kind, "text", fault_text((enum fault_kind)k));
-            cJSON_AddItemToArray(kinds, kind);
-        }
-    }
-    reply_json(r, 200, o);
-}
-
-/* {"fault":"late_status:ms=3000"} or {"fault":"late_status","ms":3000,"p":0.5}: any option of --fault is a member. */
-static int fault_of_body(struct fault_spec *spec, const cJSON *o, struct why *why)
-{
-    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "fault"));
-    if (text == NULL)
-        return why_set(why, "expected {\"fault\":NAME}; GET /faults lists the names");
-    if (fault_parse(spec, text, why) != 0)
-        return -1;
-    const cJSON *member;
-    cJSON_ArrayForEach(member, o)
-    {
-        char number[32];
-        const char *value = cJSON_GetStringValue(member);
-        if (strcmp(member->string, "fault") == 0)
-            continue;
-        if (cJSON_IsNumber(member)) {
-            snprintf(number, sizeof number, "%.10g", member->valuedouble);
-            value = number;
-        }
-        if (value == NULL)
-            return why_set(why, "'%.32s' has to be a number or a text", member->string);
-        if (fault_set(spec, member->string, value, why) != 0)
-            return -1;
-    }
-    return 0;
-}
-
-static void faults_post(struct control *c, struct device *d, const struct http_request *rq, struct http_reply *r)
-{
-    cJSON *o = request_object(rq, r);
-    if (o == NULL)
-        return;
-    struct fault_spec spec;
-    struct why why = {""};
-    int rc = fault_of_body(&spec, o, &why);
-    cJSON_Delete(o);
-    if (rc != 0) {
-        reply_error(r, 422, "bad_fault", "%s", why.text);
-        return;
-    }
-    uint32_t number = server_fault_add(c->cfg.server, d, &spec);
-    if (number == 0) {
-        reply_error(r, 503, "no_memory", "out of memory");
-        return;
-    }
-    cJSON *answer = cJSON_CreateObject();
-    cJSON_AddNumberToObject(answer, "number", number);
-    server_fault_visit(c->cfg.server, d, add_fault, cJSON_AddArrayToObject(answer, "faults"));
-    reply_json(r, 201, answer);
-}
-
-static void faults_delete(struct control *c, const struct device *d, const struct http_request *rq,
-                          struct http_reply *r)
-{
-    const char *number = http_query(rq, "number");
-    size_t removed = number != NULL ? server_fault_remove(c->cfg.server, (uint32_t)strtoul(number, NULL, 10))
-                                    : server_fault_clear(c->cfg.server, d);
-    if (number != NULL && removed == 0) {
-        reply_error(r, 404, "no_such_fault", "no fault has the number %.16s", number);
-        return;
-    }
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddNumberToObject(o, "removed", (double)removed);
-    reply_json(r, 200, o);
 }
 
 /* ---- clock and reset ------------------------------------------------------------------------------------------ */
@@ -502,61 +179,6 @@ static void reset_post(struct control *c, struct http_reply *r)
 
 /* ---- the routes ----------------------------------------------------------------------------------------------- */
 
-static bool is(const char *a, const char *b)
-{
-    return strcmp(a, b) == 0;
-}
-
-static void not_allowed(struct http_reply *r, const char *allow)
-{
-    reply_error(r, 405, "method_not_allowed", "this path takes %s", allow);
-    r->allow = allow;
-}
-
-static void route_device(struct control *c, struct device *d, const char *what, const struct http_request *rq,
-                         struct http_reply *r)
-{
-    const char *m = rq->method;
-    if (is(what, "")) {
-        if (!is(m, "GET"))
-            not_allowed(r, "GET");
-        else
-            device_get(c, d, r);
-    } else if (is(what, "/dps")) {
-        if (is(m, "GET"))
-            dps_get(c, d, rq, r);
-        else if (is(m, "PATCH"))
-            dps_patch(c, d, rq, r);
-        else
-            not_allowed(r, "GET, PATCH");
-    } else if (is(what, "/load")) {
-        if (is(m, "GET"))
-            load_get(c, d, rq, r);
-        else if (is(m, "PUT"))
-            load_put(c, d, rq, r);
-        else
-            not_allowed(r, "GET, PUT");
-    } else if (is(what, "/faults")) {
-        if (is(m, "GET"))
-            faults_get(c, d, r);
-        else if (is(m, "POST"))
-            faults_post(c, d, rq, r);
-        else if (is(m, "DELETE"))
-            faults_delete(c, d, rq, r);
-        else
-            not_allowed(r, "GET, POST, DELETE");
-    } else if (is(what, "/press") || is(what, "/reboot")) {
-        if (!is(m, "POST"))
-            not_allowed(r, "POST");
-        else if (is(what, "/press"))
-            press_post(c, d, rq, r);
-        else
-            reboot_post(c, d, rq, r);
-    } else {
-        reply_error(r, 404, "not_found", "a device has /dps, /load, /faults, /press and /reboot");
-    }
-}
-
 static void journal_delete(struct control *c, struct http_reply *r)
 {
     journal_clear(server_journal(c->cfg.server));
@@ -575,53 +197,53 @@ static void healthz_get(struct control *c, struct http_reply *r)
 static bool route_plain(struct control *c, const struct http_request *rq, struct http_reply *r)
 {
     const char *p = rq->path, *m = rq->method;
-    bool get = is(m, "GET"), post = is(m, "POST"), delete = is(m, "DELETE");
-    if (is(p, "/faults")) {
+    bool get = path_is(m, "GET"), post = path_is(m, "POST"), delete = path_is(m, "DELETE");
+    if (path_is(p, "/faults")) {
         if (get)
-            faults_get(c, NULL, r);
+            control_faults_get(c, NULL, r);
         else if (post)
-            faults_post(c, NULL, rq, r);
+            control_faults_post(c, NULL, rq, r);
         else if (delete)
-            faults_delete(c, NULL, rq, r);
+            control_faults_delete(c, NULL, rq, r);
         else
-            not_allowed(r, "GET, POST, DELETE");
+            reply_not_allowed(r, "GET, POST, DELETE");
         return true;
     }
-    if (is(p, "/journal")) {
+    if (path_is(p, "/journal")) {
         if (get)
             control_journal_get(c, rq, r);
         else if (delete)
             journal_delete(c, r);
         else
-            not_allowed(r, "GET, DELETE");
+            reply_not_allowed(r, "GET, DELETE");
         return true;
     }
-    if (is(p, "/verify") || is(p, "/clock/advance") || is(p, "/reset")) {
+    if (path_is(p, "/verify") || path_is(p, "/clock/advance") || path_is(p, "/reset")) {
         if (!post)
-            not_allowed(r, "POST");
-        else if (is(p, "/verify"))
+            reply_not_allowed(r, "POST");
+        else if (path_is(p, "/verify"))
             control_verify(c, rq, r);
-        else if (is(p, "/reset"))
+        else if (path_is(p, "/reset"))
             reset_post(c, r);
         else
             clock_advance(c, rq, r);
         return true;
     }
-    bool known = is(p, "/healthz") || is(p, "/devices") || is(p, "/clock") || is(p, "/events") || is(p, "/metrics") ||
-                 is(p, "/");
+    bool known = path_is(p, "/healthz") || path_is(p, "/devices") || path_is(p, "/clock") || path_is(p, "/events") ||
+                 path_is(p, "/metrics") || path_is(p, "/");
     if (known && !get)
-        not_allowed(r, "GET");
-    else if (is(p, "/healthz"))
+        reply_not_allowed(r, "GET");
+    else if (path_is(p, "/healthz"))
         healthz_get(c, r);
-    else if (is(p, "/devices"))
-        devices_get(c, rq, r);
-    else if (is(p, "/clock"))
+    else if (path_is(p, "/devices"))
+        control_devices_get(c, rq, r);
+    else if (path_is(p, "/clock"))
         clock_get(c, r);
-    else if (is(p, "/events"))
+    else if (path_is(p, "/events"))
         control_events_get(c, r);
-    else if (is(p, "/metrics"))
+    else if (path_is(p, "/metrics"))
         control_metrics_get(c, r);
-    else if (is(p, "/"))
+    else if (path_is(p, "/"))
         reply_text(r, "text/html; charset=utf-8", (const char *)control_page, control_page_len);
     return known;
 }
@@ -642,12 +264,12 @@ static void handle(void *ctx, const struct http_request *rq, struct http_reply *
     snprintf(id, sizeof id, "%.*s", (int)(n < sizeof id ? n : sizeof id - 1), from);
     struct device *d = device_by_id(c, id, r);
     if (d != NULL)
-        route_device(c, d, from + n, rq, r);
+        control_route_device(c, d, from + n, rq, r);
 }
 
 static bool public_path(const char *path)
 {
-    return is(path, "/") || is(path, "/healthz");
+    return path_is(path, "/") || path_is(path, "/healthz");
 }
 
 /* ---- start and stop ------------------------------------------------------------------------------------------- */

@@ -1,5 +1,6 @@
-/* control_private.h - what the files of the control API share: control.c (routes), control_verify.c (journal and
- * verify), control_events.c (events and metrics). */
+/* control_private.h - what the files of the control API share: control.c (routes, clock, reset),
+ * control_devices.c (what is below /devices), control_verify.c (journal and verify), control_events.c (events and
+ * metrics). */
 #ifndef SIM_CONTROL_PRIVATE_H
 #define SIM_CONTROL_PRIVATE_H
 
@@ -28,6 +29,21 @@ int command_by_text(uint32_t *out, const char *text);
 
 /* The device that ?device= or a member names, NULL and an answered 404 when there is none. */
 struct device *device_by_id(struct control *c, const char *id, struct http_reply *r);
+
+/* A text as a span; NULL is empty. */
+struct tw_span control_span(const char *text);
+
+bool path_is(const char *a, const char *b);
+void reply_not_allowed(struct http_reply *r, const char *allow);
+
+/* control_devices.c */
+void control_devices_get(struct control *c, const struct http_request *rq, struct http_reply *r);
+void control_route_device(struct control *c, struct device *d, const char *what, const struct http_request *rq,
+                          struct http_reply *r);
+void control_faults_get(struct control *c, const struct device *d, struct http_reply *r);
+void control_faults_post(struct control *c, struct device *d, const struct http_request *rq, struct http_reply *r);
+void control_faults_delete(struct control *c, const struct device *d, const struct http_request *rq,
+                           struct http_reply *r);
 
 /* control_verify.c */
 void control_journal_get(struct control *c, const struct http_request *rq, struct http_reply *r);
