@@ -79,7 +79,7 @@ class Tcp:
         self.capture._ip(src[0], dst[0], 6, head[:16] + struct.pack("!H", check) + head[18:] + data)
 
     def _send(self, src, data, split, again, swap):
-        cuts = [0, *split, len(data)]
+        cuts = [0, *(at for at in split if at < len(data)), len(data)]
         parts = [(self.seq[src] + a, data[a:b]) for a, b in zip(cuts, cuts[1:])]
         if swap:
             parts[-2], parts[-1] = parts[-1], parts[-2]

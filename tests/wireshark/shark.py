@@ -100,6 +100,12 @@ class Shark:
         self.stderr = p.stderr
         return p.stdout
 
+    def popen(self, *arguments):
+        """Start tshark with pipes, for captures that come bit by bit."""
+        self._open_up(self.folder)
+        return subprocess.Popen([self.program, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                stderr=subprocess.DEVNULL, env=self.env, cwd=self.folder, **self.user)
+
     def fields(self, pcap, *names, filter=None, options=()):
         selected = ["-Y", filter] if filter else []
         columns = [x for name in names for x in ("-e", name)]

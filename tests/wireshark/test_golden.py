@@ -7,6 +7,7 @@
 import difflib
 import json
 import os
+import shutil
 import sys
 
 from sessions import VERSIONS, key_log_line, send, usual_capture, usual_talk
@@ -38,6 +39,14 @@ def each_version(shark):
         pcap = usual_capture(version).save(shark.path(f"{version}.pcap"))
         compare(f"talk-{version}", shark.frames(pcap, keys(DEMO_KEY)))
         compare(f"talk-{version}-no-key", shark.frames(pcap))
+
+
+def simulated(shark):
+    """A kettle plug of tuya-sim in each version, as its --write wrote it; test_sim.py --keep made the captures."""
+    for version in VERSIONS:
+        name = f"sim-{version}"
+        pcap = shutil.copy(os.path.join(HERE, "captures", name + ".pcapng"), shark.folder)
+        compare(name, shark.frames(pcap, [*keys(("tuyawiredemoplug000001", DEMO_KEY, "tuya-sim")), "-2"]))
 
 
 def key_log_only(shark):
@@ -84,6 +93,6 @@ def statistics(shark):
 
 if __name__ == "__main__":
     with Shark() as shark:
-        for case in (each_version, key_log_only, devices_json, discovery, statistics):
+        for case in (each_version, simulated, key_log_only, devices_json, discovery, statistics):
             case(shark)
     sys.exit(f"{len(FAILED)} differ: {', '.join(FAILED)}" if FAILED else 0)

@@ -3,8 +3,12 @@
 The sentence that the plugin was made for is the one that watts() checks:
 
     tshark -r x.pcapng -o .. -Y 'tuya.dp.id == 19' -T fields -e tuya.dp.value
+
+    test_sim.py                   the test
+    test_sim.py --keep captures   make the captures anew that test_golden.py compares with
 """
 
+import os
 import sys
 
 import shark as _  # noqa: F401  (puts the helpers into the path)
@@ -83,7 +87,14 @@ def one_version(shark, version):
     print(f"{version}: {len(records)} messages, tenths of watts: {', '.join(printed)}")
 
 
+def keep(folder):
+    for version in VERSIONS:
+        session(version, os.path.join(os.path.abspath(folder), f"sim-{version}.pcapng"))
+
+
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--keep"]:
+        sys.exit(keep(sys.argv[2]))
     failed = 0
     with Shark() as shark:
         for version in VERSIONS:

@@ -9,6 +9,7 @@ import os
 import re
 import struct
 import sys
+import zlib
 
 from capture import Capture
 from sessions import ID, VERSIONS, Talk, key_log_line, peer, send, usual_capture, usual_talk
@@ -227,6 +228,28 @@ def old_clients_constant_nonce_opens_without_start(shark):
     equal([x for x in infos(shark, cap) if "missing" in x or "no key" in x], [])
 
 
+@fact
+def a_key_log_that_grows_is_read_again(shark):
+    """As in a live capture: the program that has the keys writes them while the packets come in."""
+    talk = usual_talk("3.5")
+    cap = Capture()
+    send(cap.tcp(), talk)
+    log = shark.write("grows.log", "# nothing yet\n")
+    with open(cap.save(shark.path("t.pcap")), "rb") as f:
+        data = f.read()
+    # The reply to the query is the first to come afterwards: its record begins with 16 bytes of pcap, 54 of headers.
+    half = data.index(talk.frames[4][1]) - 54 - 16
+    p = shark.popen("-r", "-", "-l", "-o", "tuya.keylog:" + log, "-T", "fields", "-e", INFO, "-Y", "tuya")
+    p.stdin.write(data[:half])
+    p.stdin.flush()
+    first = [p.stdout.readline().decode().strip() for _ in range(4)]
+    shark.write("grows.log", key_log_line(talk))
+    rest, _ = p.communicate(data[half:], timeout=60)
+    equal([line.endswith("[no key fits]") for line in first], [True] * 4, first)
+    assert "19=605" in rest.decode().split("\n")[0], rest
+    equal(p.returncode, 0)
+
+
 # --- ports --------------------------------------------------------------------------------------------------------
 
 @fact
@@ -391,6 +414,32 @@ def an_impostor_is_told_by_its_proof(shark):
     cap = Capture()
     send(cap.tcp(), talk)
     assert "tuya.session.proof.bad" in experts(shark, cap)
+
+
+@fact
+def a_wrong_signature_is_said_and_the_message_opened(shark):
+    talk = Talk("3.1")
+    talk.switch(True)
+    frame = bytearray(talk.frames[0][1])
+    frame[19] = ord("0") if frame[19] != ord("0") else ord("1")
+    frame[-8:-4] = zlib.crc32(frame[:-8]).to_bytes(4, "big")
+    talk.frames = [(peer.TO_DEVICE, bytes(frame))]
+    cap = Capture()
+    send(cap.tcp(), talk)
+    equal(experts(shark, cap), ["tuya.signature.bad"])
+    equal(infos(shark, cap), ["3.1 CONTROL seq=1  1=true"])
+
+
+@fact
+def a_session_key_that_begins_with_00_is_said(shark):
+    with open(os.path.join(HERE, "..", "vectors", "session.json"), encoding="utf-8") as f:
+        cases = [case for case in json.load(f)["cases"] if case["session_key_starts_with_00"]]
+    cap = Capture()
+    for i, case in enumerate(cases):
+        tcp = cap.tcp(client=("192.0.2.7", 51000 + i))
+        for f in case["frames"]:
+            (tcp.to_device if f["direction"] == peer.TO_DEVICE else tcp.from_device)(bytes.fromhex(f["frame_hex"]))
+    equal(experts(shark, cap), ["tuya.session.zero_key"] * len(cases))
 
 
 if __name__ == "__main__":
