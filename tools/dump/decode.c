@@ -9,7 +9,8 @@
 enum {
     TUYA_PORT = 6668,
     PLAIN_MAX = 65536,
-    ID_TRIES = 64, /* messages of one connection that are searched for a device id; our choice */
+    TALLY_SIZE = 8192, /* at most; of statistics, per connection */
+    ID_TRIES = 64,     /* messages of one connection that are searched for a device id; our choice */
 };
 
 struct decoder {
@@ -139,7 +140,8 @@ static int find_device_side(const struct decoder *d, const struct tcp_flow *f)
 
 static void count_memory(struct tcp_flow *f, const struct conversation *c)
 {
-    f->user_memory = sizeof *c + (c->observer != NULL ? tw_observer_memory(c->observer) : 0);
+    f->user_memory =
+        sizeof *c + (c->observer != NULL ? tw_observer_memory(c->observer) : 0) + (c->tally != NULL ? TALLY_SIZE : 0);
 }
 
 static void on_begin(void *ctx, struct tcp_flow *f)
@@ -230,6 +232,8 @@ static void on_event(struct decoder *d, struct conversation *c, int side, const 
         s.conversation = c;
         s.record.src = c->address[side];
         s.record.dst = c->address[!side];
+        s.src = &c->flow->side[side];
+        s.dst = &c->flow->side[!side];
     }
     s.record.time_ns = time_ns;
     s.record.flow = c->number;
@@ -387,7 +391,8 @@ static void on_datagram(struct decoder *d, const struct ip_packet *ip, const str
 {
     char src[DECODE_ADDRESS_MAX], dst[DECODE_ADDRESS_MAX];
     struct tw_discovery disc;
-    struct seen s = {.raw = g->data};
+    const struct tcp_endpoint from = {ip->src, g->src_port}, to = {ip->dst, g->dst_port};
+    struct seen s = {.raw = g->data, .src = &from, .dst = &to};
     record_init(&s.record);
     int rc =
         tw_discovery_open(&disc, tw_keyring_crypto(d->config.ring), g->data.data, g->data.len, d->plain, PLAIN_MAX);

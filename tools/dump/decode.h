@@ -32,7 +32,8 @@ struct conversation {
     unsigned id_tries;                  /* messages that were searched for a device id */
     int family;                         /* enum units_family that its data points betray */
     struct verdict_state verdict;
-    const struct tcp_flow *flow; /* NULL: datagrams */
+    const struct tcp_flow *flow; /* NULL: frames of a log */
+    void *tally;                 /* of the statistics, which own it */
     tw_observer *observer;
 };
 
@@ -47,8 +48,9 @@ struct seen {
     struct tw_body body;                     /* when has_body: the payload is JSON */
     bool has_body;
     struct verdict verdict;
-    uint64_t reply_ns;  /* of a reply: time since its request; 0: not a reply */
-    struct tw_span raw; /* the frame as captured; empty: none */
+    uint64_t reply_ns;                    /* of a reply: time since its request; 0: not a reply */
+    const struct tcp_endpoint *src, *dst; /* NULL: a frame of a log */
+    struct tw_span raw;                   /* the frame as captured; empty: none */
 };
 
 struct decode_sink {

@@ -9,8 +9,10 @@
 #include "common/file.h"
 #include "common/keylog.h"
 #include "decode.h"
+#include "filter.h"
 #include "hexlog.h"
 #include "output.h"
+#include "progress.h"
 #include "settings.h"
 
 enum { MAX_OUTPUTS = 8, HEX_LIMIT = 256 << 20 };
@@ -25,9 +27,10 @@ struct program {
     struct out out;
     struct output *outputs[MAX_OUTPUTS];
     size_t n_outputs;
+    struct filter *filter; /* -Y; NULL: everything */
     struct decoder *decoder;
+    struct progress progress;
     uint64_t undecoded; /* messages that passed the filter and stayed closed */
-    uint64_t wrong_key;
 };
 
 /* ---- Keys ----------------------------------------------------------------------------------------------------------- */
@@ -153,6 +156,8 @@ static void on_seen(void *ctx, struct seen *s)
     struct program *p = ctx;
     if (s->session != NULL && p->settings.write_key_log_file != NULL)
         write_key_log(p, s);
+    if (p->filter != NULL && !filter_passes(p->filter, s))
+        return;
     p->undecoded += s->record.error != TW_OK;
     for (size_t i = 0; i < p->n_outputs; i++)
         p->outputs[i]->seen(p->outputs[i], s);
@@ -180,15 +185,53 @@ static int add_output(struct program *p, struct output *o)
     return 0;
 }
 
+/* What goes to stdout. */
+static int add_main_output(struct program *p, struct why *why)
+{
+    const struct settings *s = &p->settings;
+    struct output *o = NULL;
+    int rc = 0;
+    switch (s->format) {
+    case FORMAT_JSON: o = output_json(&p->out); break;
+    case FORMAT_CSV: rc = output_csv(&o, &p->out, why); break;
+    case FORMAT_FIELDS: rc = output_fields(&o, &p->out, s->fields, s->n_fields, why); break;
+    case FORMAT_TEXT:
+        if (s->stats && s->verbose == 0)
+            return 0; /* the summary takes the place of the messages */
+        o = output_text(&p->out, opt_colour_wanted(s->colour, stdout), s->verbose, s->show_keys);
+        break;
+    }
+    if (rc != 0)
+        return rc;
+    return add_output(p, o) == 0 ? 0 : why_set(why, "out of memory");
+}
+
 static int add_outputs(struct program *p, struct why *why)
 {
     const struct settings *s = &p->settings;
-    int rc = out_init(&p->out, STDOUT_FILENO);
-    if (rc == 0 && s->format == FORMAT_JSON)
-        rc = add_output(p, output_json(&p->out));
-    else if (rc == 0)
-        rc = add_output(p, output_text(&p->out, opt_colour_wanted(s->colour, stdout), s->verbose, s->show_keys));
-    return rc == 0 ? 0 : why_set(why, "out of memory");
+    struct output *o;
+    if (out_init(&p->out, STDOUT_FILENO) != 0)
+        return why_set(why, "out of memory");
+    if (s->filter != NULL && filter_compile(&p->filter, s->filter, why) != 0)
+        return say_usage("-Y", "%s", why->text);
+    int rc = add_main_output(p, why);
+    if (rc == EXIT_CODE_USAGE)
+        return say_usage("-e", "%s", why->text);
+    if (rc == 0 && s->write_file != NULL && (rc = output_exported(&o, s->write_file, why)) == 0)
+        add_output(p, o);
+    if (rc == 0 && s->plot_file != NULL && (rc = output_plot(&o, s->plot_file, why)) == 0)
+        add_output(p, o);
+    if (rc == 0 && s->stats && add_output(p, output_stats(s->format == FORMAT_TEXT ? &p->out : NULL)) != 0)
+        rc = why_set(why, "out of memory");
+    return rc;
+}
+
+static bool wants_bodies(const struct program *p)
+{
+    const struct settings *s = &p->settings;
+    if (s->format != FORMAT_JSON || s->plot_file != NULL)
+        return true;
+    return p->filter != NULL && filter_wants_body(p->filter);
 }
 
 static int make_decoder(struct program *p, struct why *why)
@@ -202,7 +245,7 @@ static int make_decoder(struct program *p, struct why *why)
         .n_ports = s->n_ports,
         .has_version = s->has_version,
         .version = s->version,
-        .want_bodies = s->format != FORMAT_JSON,
+        .want_bodies = wants_bodies(p),
         .limits = {.per_flow = s->memory / 16, .total = s->memory},
     };
     const struct decode_sink sink = {.ctx = p, .seen = on_seen, .closed = on_closed, .warn = on_warn};
@@ -253,7 +296,11 @@ static int read_packets(struct program *p, struct capture *c, bool live)
 {
     struct capture_packet packet;
     struct why why;
-    for (;;) {
+    progress_start(&p->progress, !live && !p->settings.quiet);
+    for (unsigned n = 1;; n++) {
+        if (n % 4096 == 0)
+            progress_show(&p->progress, capture_position(c), capture_size(c), decode_counts(p->decoder)->packets,
+                          decode_counts(p->decoder)->messages);
         switch (capture_next(c, &packet, &why)) {
         case CAPTURE_PACKET:
             decode_packet(p->decoder, packet.link_type, packet.data, packet.time_ns);
@@ -266,7 +313,7 @@ static int read_packets(struct program *p, struct capture *c, bool live)
             break;
         case CAPTURE_END: return EXIT_CODE_OK;
         case CAPTURE_FAULT:
-            out_flush(&p->out);
+            progress_end(&p->progress);
             say_warn("%s; everything before it is printed", why.text);
             return EXIT_CODE_INPUT;
         }
@@ -290,6 +337,7 @@ static int read_files(struct program *p, const char *filter)
             continue;
         }
         rc = read_packets(p, c, false);
+        progress_end(&p->progress);
         worst = rc != EXIT_CODE_OK ? rc : worst;
         capture_close(c);
     }
@@ -379,6 +427,7 @@ static void release(struct program *p)
     for (size_t i = 0; i < p->n_outputs; i++)
         p->outputs[i]->free(p->outputs[i]);
     out_free(&p->out);
+    filter_free(p->filter);
     tw_keyring_free(p->ring);
     if (p->has_devices)
         devices_free(&p->devices);
@@ -389,11 +438,16 @@ static void release(struct program *p)
 static int run(struct program *p)
 {
     struct why why;
-    if (fill_keyring(p, &why) != 0 || add_outputs(p, &why) != 0 || make_decoder(p, &why) != 0) {
+    int rc = fill_keyring(p, &why);
+    if (rc == 0)
+        rc = add_outputs(p, &why);
+    if (rc == EXIT_CODE_USAGE)
+        return rc;
+    if (rc != 0 || make_decoder(p, &why) != 0) {
         say_warn("%s", why.text);
         return EXIT_CODE_INPUT;
     }
-    int rc = read_input(p);
+    rc = read_input(p);
     int rc_out = finish_outputs(p);
     if (rc == EXIT_CODE_OK)
         rc = rc_out;

@@ -26,7 +26,15 @@ struct meaning meaning_of(struct seen *s, uint32_t dp_id);
 enum { TIME_TEXT_MAX = 64 };
 void time_text(char out[TIME_TEXT_MAX], uint64_t time_ns, bool date);
 
-/* NULL: out of memory, for all of them. out is borrowed. */
+/* out is borrowed. NULL: out of memory. */
 struct output *output_json(struct out *out);
 struct output *output_text(struct out *out, bool colour, unsigned verbose, bool show_keys);
+struct output *output_stats(struct out *out); /* out NULL: to stderr */
+
+/* These make files or compile names. @return 0; -1 and why; EXIT_CODE_USAGE and why when the user is to blame */
+int output_fields(struct output **out, struct out *to, const char *const *names, size_t n, struct why *why);
+int output_csv(struct output **out, struct out *to, struct why *why);
+int output_exported(struct output **out, const char *path, struct why *why);
+int output_plot(struct output **out, const char *path, struct why *why);
+
 #endif

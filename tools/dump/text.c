@@ -119,7 +119,26 @@ static void put_data_points(struct text *t, struct seen *s, bool *first)
     }
 }
 
-/* Members other than the usual envelope, for bodies without data points. */
+/* A query or heart beat that holds nothing but ids and times. */
+static bool is_usual_body(const struct seen *s)
+{
+    static const char *const usual[] = {"gwId", "devId", "uid", "t"};
+    struct tw_span name;
+    struct tw_value value;
+    if (s->record.cmd != TW_CMD_DP_QUERY && s->record.cmd != TW_CMD_DP_QUERY_NEW &&
+        s->record.cmd != TW_CMD_HEART_BEAT)
+        return false;
+    for (size_t pos = 0; tw_json_next_member(&name, &value, &pos, s->body.json) == 1;) {
+        bool found = false;
+        for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i++)
+            found = found || (name.len == strlen(usual[i]) && memcmp(name.data, usual[i], name.len) == 0);
+        if (!found)
+            return false;
+    }
+    return true;
+}
+
+/* Data points, or the whole body of a message without any. */
 static void put_body(struct text *t, struct seen *s, bool *first)
 {
     if (s->body.cid.len > 0) {
@@ -132,8 +151,11 @@ static void put_body(struct text *t, struct seen *s, bool *first)
     put_data_points(t, s, first);
     if (!*first)
         return;
-    put_piece(t, s->body.json, true);
     *first = false;
+    if (s->record.dir == RECORD_TO_DEVICE && is_usual_body(s))
+        put_piece(t, span_of(s->record.cmd == TW_CMD_HEART_BEAT ? "alive?" : "asks for everything"), true);
+    else
+        put_piece(t, s->body.json, true);
 }
 
 static void put_discovery(struct text *t, const struct tw_discovery *d)
