@@ -1,12 +1,12 @@
 """What libtuyawire exports, needs and keeps: tw_ names out, almost nothing in, no memory between calls.
 
-usage: test_symbols.py SHARED_LIB STATIC_LIB [--sanitized]
+usage: test_symbols.py NM SHARED_LIB STATIC_LIB [--sanitized]
 """
 import re
 import subprocess
 import sys
 
-shared, static = sys.argv[1:3]
+nm_program, shared, static = sys.argv[1:4]
 sanitized = "--sanitized" in sys.argv
 
 # All that the library may ask of its surroundings. A new name here is a decision: sockets, files, clocks, threads,
@@ -18,12 +18,13 @@ C_LIBRARY = {
 }
 CRC = {"libdeflate_crc32"}  # crc.c
 CRYPTO = re.compile(r"(EVP|OPENSSL|OSSL|CRYPTO|SHA256|MD5|HMAC|ERR|RAND|BN|AES)_")  # crypto_openssl.c
-COMPILER = re.compile(r"_GLOBAL_OFFSET_TABLE_|__stack_chk_\w+|__(asan|ubsan|sanitizer|sancov|gcov|llvm|afl)_\w+|__tls_get_addr"
-                      r"|__start_\w+|__stop_\w+|_?_GLOBAL_\w+|__chkstk\w*")
+COMPILER = re.compile(r"_GLOBAL_OFFSET_TABLE_|__stack_chk_\w+|__(asan|ubsan|sanitizer|sancov|gcov|llvm|afl)_\w+"
+                      r"|__tls_get_addr|__(start|stop)_\w+|__x86\.get_pc_thunk\.\w+"
+                      r"|__u?(div|mod|divmod)[dt]i\d|__(ctz|clz)[dt]i2")  # 64-bit arithmetic of 32-bit machines
 
 
 def nm(*args):
-    out = subprocess.run(["nm", *args], check=True, stdout=subprocess.PIPE, text=True).stdout
+    out = subprocess.run([nm_program, *args], check=True, stdout=subprocess.PIPE, text=True).stdout
     return out.splitlines()
 
 
@@ -61,12 +62,12 @@ def check_needs():
 
 
 def check_memory():
-    """No object has writable data: what a call leaves behind is in its arguments, nowhere else."""
-    out = subprocess.run(["size", "-A", static], check=True, stdout=subprocess.PIPE, text=True).stdout
-    sizes = re.findall(r"^\.(data|bss|tdata|tbss)(\.\S+)?\s+(\d+)", out, re.M)
-    assert len(sizes) > 10, "no sections were seen"
-    writable = [f".{kind}{rest} has {size} bytes" for kind, rest, size in sizes
-                if int(size) > 0 and not rest.startswith(".rel.ro")]  # tables of pointers, read-only once loaded
+    """No variable is writable: what a call leaves behind is in its arguments, nowhere else."""
+    rows = [[cell.strip() for cell in line.split("|")] for line in nm("--format=sysv", static)]
+    variables = [(row[0], row[6]) for row in rows if len(row) == 7 and re.match(r"\.(data|bss|tdata|tbss|rodata)", row[6])]
+    assert len(variables) > 10, "no tables were seen"
+    writable = [f"{name} in {section}" for name, section in variables
+                if not section.startswith((".rodata", ".data.rel.ro"))]  # the latter: read-only once loaded
     assert not writable, f"global variables in the library: {writable}"
 
 
