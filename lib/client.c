@@ -454,7 +454,7 @@ static enum query_form next_form(const struct tw_client *c, const struct request
     if (r->null_map)
         return FORM_OF_VERSION; /* that was the last one */
     if (c->traits->query == TW_CMD_DP_QUERY_NEW || r->command == TW_CMD_DP_QUERY_NEW)
-        return c->cfg.version == TW_V31 ? FORM_OF_VERSION : FORM_NULL_MAP;
+        return FORM_NULL_MAP;
     return FORM_NEW;
 }
 
@@ -479,6 +479,10 @@ static int finish_refused(struct tw_client *c, struct request *r, struct tw_clie
 static int finish_unanswered(struct tw_client *c, struct request *r)
 {
     static const char text[] = TW_TEXT_JSON_OBJ;
+    if (r->delivered) { /* its values came, only the ACK did not */
+        remove_request(c, r);
+        return TW_OK;
+    }
     if (r->is_query && r->guessed) {
         enum query_form form = next_form(c, r);
         if (form != FORM_OF_VERSION)
@@ -489,7 +493,7 @@ static int finish_unanswered(struct tw_client *c, struct request *r)
     }
     struct tw_client_event ev = {.type = TW_CLIENT_TIMEOUT, .error = TW_E_TIMEOUT, .command = r->command};
     ev.request = r->id;
-    int rc = r->delivered ? TW_OK : queue_event(c, &ev);
+    int rc = queue_event(c, &ev);
     remove_request(c, r);
     return rc;
 }
