@@ -176,11 +176,14 @@ static void on_event(struct world *w, struct line *l, const struct tw_device_eve
     if (ev->type == TW_DEVICE_CLOSING) {
         CHECK(ev->error != TW_OK && tw_device_error(l->device) == ev->error);
         l->closing = true;
+        if (ev->error == TW_E_INTEGRITY)
+            fuzz_gate(false);
         tell(w, 0xc105000000000000u | (uint32_t)ev->error);
         return;
     }
     if (ev->type == TW_DEVICE_DAMAGED) { /* how much of it is told at once depends on the cut */
         CHECK(ev->error != TW_OK && !ev->has_answer);
+        fuzz_gate(false);
         return;
     }
     CHECK(ev->message.seq == ev->frame.seq && ev->message.command == ev->frame.command);
