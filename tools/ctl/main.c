@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "commands.h"
+#include "discover.h"
 #include "settings.h"
 #include "show.h"
 
@@ -67,6 +68,8 @@ static enum exit_code run_chain(const struct chain *c, const struct settings *se
     enum exit_code code = settings_target(set, &target, true);
     for (size_t i = 0; code == EXIT_CODE_OK && i < c->n; i++)
         code = command_check(c->steps[i].command, set, &target, c->steps[i].n, c->steps[i].arguments);
+    if (code == EXIT_CODE_OK && target.host[0] == '\0')
+        code = discover_address(set, loop, &target);
     if (code != EXIT_CODE_OK)
         return code;
     if (session_init(&s, loop, &target, &set->session, &t) != 0) {
@@ -95,11 +98,16 @@ int main(int argc, char **argv)
         return EXIT_CODE_USAGE;
     show_setup(set.json, opt_colour_wanted(set.colour, stdout));
 
-    enum exit_code code = (enum exit_code)read_chain(&chain, argc, argv, first, end);
+    bool is_discover = first < end && strcmp(argv[first], "discover") == 0;
+    enum exit_code code = EXIT_CODE_OK;
+    if (is_discover && (end != argc || end - first != 1))
+        code = (enum exit_code)say_usage("discover", "expected no arguments and no other command");
+    else if (!is_discover)
+        code = (enum exit_code)read_chain(&chain, argc, argv, first, end);
     if (code == EXIT_CODE_OK)
         code = settings_load_devices(&set);
     if (code == EXIT_CODE_OK && uv_loop_init(&loop) == 0) {
-        code = run_chain(&chain, &set, &loop);
+        code = is_discover ? command_discover(&set, &loop) : run_chain(&chain, &set, &loop);
         uv_loop_close(&loop);
     }
     free(chain.steps);

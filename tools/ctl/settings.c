@@ -104,7 +104,7 @@ static int read_option(struct settings *s, int option)
     case O_SHOW_KEYS: s->show_keys = true; return 0;
     case O_COLOR: return opt_colour(&s->colour, optarg, &why) == 0 ? 0 : wrong("--color", &why);
     case O_DISCOVERY_PORT:
-        if (opt_integer(&n, optarg, 1, 65535 - 334, &why) != 0)
+        if (opt_integer(&n, optarg, 1, 65533, &why) != 0)
             return wrong("--discovery-port", &why);
         s->discovery_port = (uint16_t)n;
         return 0;
@@ -242,12 +242,8 @@ enum exit_code settings_target(const struct settings *s, struct target *out, boo
         out->has_version = !s->protocol_auto;
         out->version = s->protocol;
     }
-    if (out->host[0] == '\0' && out->entry != NULL)
-        return (enum exit_code)say_usage("--host",
-                                         "the device list has no address for \"%s\": give one, or look for it "
-                                         "with `tuya-ctl discover`",
-                                         out->entry->name);
-    if (out->host[0] == '\0')
+    bool can_search = out->entry != NULL; /* see discover_address() */
+    if (out->host[0] == '\0' && !can_search)
         return (enum exit_code)say_usage("--host", "expected the address of a device, or --devices and --device");
     if (!out->has_key && need_key)
         return (enum exit_code)say_usage("--key-file", "expected the device's local key: in a file (--key-file), in "

@@ -22,7 +22,7 @@ struct settings {
     struct session_options session;
     bool json, show_keys;
     enum opt_colour colour;
-    uint16_t discovery_port; /* of 3.1 broadcasts; encrypted ones on the next, requests at +334 */
+    uint16_t discovery_port; /* 6666; another: this one, the next and the one after for 6666, 6667, 7000 */
     const char *broadcast[8];
     size_t n_broadcast;
     struct devices devices; /* loaded if devices_path */
@@ -36,7 +36,8 @@ int settings_read(struct settings *s, int argc, char **argv);
 /** Read the device list, if one is asked for. @return an exit code */
 enum exit_code settings_load_devices(struct settings *s);
 
-/** Whom to talk to. need_key: without a key the message says how to give one. @return an exit code, said already */
+/** Whom to talk to; host is "" when only the network can tell the address. need_key: without a key the message says
+ * how to give one. @return an exit code, said already */
 enum exit_code settings_target(const struct settings *s, struct target *out, bool need_key);
 
 void settings_free(struct settings *s);
