@@ -303,6 +303,11 @@ int conn_adopt(struct conn *c, struct device *d)
         return -1;
     }
     uint32_t limit = client_limit(s, d);
+    if (o->moved != NULL && c->listener != o->moved) {
+        s->counters.refused++;
+        conn_reset(c, "moved away");
+        return -1;
+    }
     if (!strike_accept(c, o))
         return -1;
     if (limit > 0 && o->n_conns >= limit) {
@@ -354,6 +359,7 @@ void conn_accept(struct listener *l)
     if (c == NULL)
         return;
     c->server = s;
+    c->listener = l;
     uv_tcp_init(s->cfg.loop, &c->tcp);
     c->tcp.data = c;
     c->next = s->conns;

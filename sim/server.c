@@ -10,13 +10,15 @@
 #include <unistd.h>
 #include "announce.h"
 #include "pcapng.h"
+#include "strike.h"
 
 enum {
     BACKLOG = 1024,          /* real plugs: 5; a test bench opens a thousand at once */
     JOURNAL_KEEP = 16 << 20, /* bytes of the last messages for the control API */
     SPARE_DESCRIPTORS = 64,  /* files, loop, discovery */
     CLIENTS_PER_DEVICE = 3,
-    KEYS_AT_WORK = 256, /* key schedules kept ready, about 4 KB each */
+    MOVED_ADDRESSES = 0x7FC80000, /* 127.200.0.0 */
+    KEYS_AT_WORK = 256,           /* key schedules kept ready, about 4 KB each */
 };
 
 /* ---- clock ------------------------------------------------------------------------------------------------------ */
@@ -39,7 +41,10 @@ int64_t server_unix_s(const struct server *s)
 /* Q33: a plug that never had network time counts from power-on. */
 int64_t outlet_unix_s(const struct outlet *o)
 {
-    return server_unix_s(o->server);
+    const struct server *s = o->server;
+    if (s->n_faults > 0 && strike_standing(o, FAULT_BOOT_TIME) != NULL)
+        return (int64_t)((server_now_ms(s) - o->boot_ms) / 1000);
+    return server_unix_s(s);
 }
 
 /* ---- events ----------------------------------------------------------------------------------------------------- */
@@ -135,7 +140,10 @@ static void push_one(struct outlet *o, struct tw_span dps, struct tw_span cid)
 static void push_plug(struct outlet *o, struct plug *plug, const char *cid)
 {
     struct server *s = o->server;
-    size_t max = 0;
+    bool faults = s->n_faults > 0;
+    /* Q08: one data point first, the others in a second frame. */
+    size_t max = faults && strike_roll(o, FAULT_SPLIT_STATUS, -1, 0) != NULL ? 1 : 0;
+    bool split = max == 1;
     while (plug_has_due(plug)) {
         struct tw_text t = {s->dps, sizeof s->dps, 0, false};
         size_t n = plug_take_due(plug, &t, max);
@@ -155,8 +163,12 @@ static void push_plug(struct outlet *o, struct plug *plug, const char *cid)
             if (t.overflow)
                 return;
         }
-        push_one(o, (struct tw_span){(const uint8_t *)t.data, t.len},
-                 (struct tw_span){(const uint8_t *)cid, strlen(cid)});
+        struct tw_span dps = {(const uint8_t *)t.data, t.len}, whose = {(const uint8_t *)cid, strlen(cid)};
+        push_one(o, dps, whose);
+        if (faults && strike_roll(o, FAULT_DUP_STATUS, -1, 0) != NULL)
+            push_one(o, dps, whose);
+        if (split)
+            max = 0;
     }
 }
 
@@ -363,9 +375,13 @@ static void on_dropped(uv_handle_t *h)
     free(l);
 }
 
-static void drop_last_listener(struct server *s)
+static void drop_listener(struct server *s, struct listener *l)
 {
-    uv_close((uv_handle_t *)&s->listeners[--s->n_listeners]->tcp, on_dropped);
+    size_t i = 0;
+    while (s->listeners[i] != l)
+        i++;
+    memmove(&s->listeners[i], &s->listeners[i + 1], (--s->n_listeners - i) * sizeof(struct listener *));
+    uv_close((uv_handle_t *)&l->tcp, on_dropped);
 }
 
 /* The n-th device's address: 127.0.1.1 and on, without the .0 and .255 that look like networks. */
@@ -385,8 +401,9 @@ static int listen_by_address(struct server *s, struct why *why)
     parse_address(&at, "0.0.0.0", s->cfg.port);
     if (add_listener(s, &at, NULL, true, why) == 0)
         return 0;
-    drop_last_listener(s);
+    drop_listener(s, s->listeners[s->n_listeners - 1]);
 
+    s->one_each = true;
     uint16_t port = s->cfg.port;
     for (size_t i = 0; i < f->n; i++) {
         struct in_addr ip = {htonl(spread_address(i))};
@@ -407,6 +424,7 @@ static int listen_by_port(struct server *s, struct why *why)
     struct fleet *f = s->cfg.fleet;
     if (s->cfg.port != 0 && s->cfg.port + f->n - 1 > 65535)
         return why_set(why, "--spread port: %zu devices do not fit above port %u", f->n, s->cfg.port);
+    s->one_each = true;
     for (size_t i = 0; i < f->n; i++) {
         struct sockaddr_storage at = {0};
         uint16_t port = (uint16_t)(s->cfg.port == 0 ? 0 : s->cfg.port + i);
@@ -431,9 +449,51 @@ static int listen_once(struct server *s, struct why *why)
     return 0;
 }
 
+/* On loopback the whole of 127/8 is ours; elsewhere another port has to stand for another address. */
+void outlet_move(struct outlet *o)
+{
+    struct server *s = o->server;
+    struct sockaddr_storage at = {0};
+    char addr[64];
+    uint16_t port;
+    struct why why;
+    if (o->moved != NULL)
+        return;
+    server_endpoint(s, o->device, addr, &port);
+    if (strncmp(addr, "127.", 4) == 0) {
+        struct in_addr ip = {htonl(MOVED_ADDRESSES + 1 + o->device->number)};
+        inet_ntop(AF_INET, &ip, addr, sizeof addr);
+    } else {
+        port = 0;
+    }
+    parse_address(&at, addr, port);
+    if (add_listener(s, &at, o->device, false, &why) != 0) {
+        say_warn("%s cannot move to %s port %u: %s", o->device->id, addr, port, why.text);
+        drop_listener(s, s->listeners[s->n_listeners - 1]);
+        return;
+    }
+    o->moved = s->listeners[s->n_listeners - 1];
+    for (struct conn *c = o->conns; c != NULL; c = c->next_of_outlet)
+        c->mute = true; /* nobody says goodbye from an address that is not his any more */
+}
+
+static void endpoint_of(const struct listener *l, char addr[64], uint16_t *port)
+{
+    struct sockaddr_storage at;
+    int len = sizeof at;
+    *port = listener_port(l);
+    if (uv_tcp_getsockname(&l->tcp, (struct sockaddr *)&at, &len) == 0)
+        uv_ip_name((struct sockaddr *)&at, addr, 64);
+}
+
 void server_endpoint(const struct server *s, const struct device *d, char addr[64], uint16_t *port)
 {
-    struct listener *const l = s->listeners[s->n_listeners > 1 ? d->number : 0];
+    const struct outlet *o = d->user;
+    if (o != NULL && o->moved != NULL) {
+        endpoint_of(o->moved, addr, port);
+        return;
+    }
+    struct listener *const l = s->listeners[s->one_each ? d->number : 0];
     *port = listener_port(l);
     if (s->cfg.spread == SPREAD_ADDRESS) {
         struct in_addr ip = {htonl(spread_address(d->number))};
@@ -678,6 +738,9 @@ void server_reset(struct server *s)
     for (struct outlet *o = s->outlets; o != NULL; o = o->next) {
         close_clients(o, false);
         later_forget(&s->later, o);
+        if (o->moved != NULL)
+            drop_listener(s, o->moved);
+        o->moved = NULL;
         o->push_armed = o->awake = o->hangs = false;
         o->wake_ms = UINT64_MAX;
         o->boot_ms = o->down_until = o->left_ms = o->pushed_ms = o->dice = 0;

@@ -32,16 +32,17 @@ struct outlet {
     struct device *device;
     struct conn *conns;
     uint32_t n_conns;
-    uint32_t serial;     /* of the last push */
-    bool push_armed;     /* outlet_push() is due after the status delay */
-    uint64_t wake_ms;    /* simulated: the plug's timer; UINT64_MAX: none */
-    uint64_t pushed_ms;  /* real: when the last push went out */
-    uint64_t left_ms;    /* real: when the last client left; 0: never */
-    uint64_t boot_ms;    /* simulated: power-on */
-    uint64_t down_until; /* real: nobody is let in before */
-    uint64_t dice;       /* throws so far, see strike.c */
-    bool awake;          /* Q14: a refresh or a control has woken it up */
-    bool hangs;          /* Q25 */
+    uint32_t serial;        /* of the last push */
+    bool push_armed;        /* outlet_push() is due after the status delay */
+    uint64_t wake_ms;       /* simulated: the plug's timer; UINT64_MAX: none */
+    uint64_t pushed_ms;     /* real: when the last push went out */
+    uint64_t left_ms;       /* real: when the last client left; 0: never */
+    uint64_t boot_ms;       /* simulated: power-on */
+    uint64_t down_until;    /* real: nobody is let in before */
+    uint64_t dice;          /* throws so far, see strike.c */
+    bool awake;             /* Q14: a refresh or a control has woken it up */
+    bool hangs;             /* Q25 */
+    struct listener *moved; /* Q30: where it lives now; NULL: where it always did */
     struct outlet *next;
 };
 
@@ -51,6 +52,7 @@ struct line;
 struct conn {
     uv_tcp_t tcp; /* first: libuv hands out its address */
     struct server *server;
+    struct listener *listener;
     struct outlet *outlet; /* NULL: in the lobby */
     tw_device *engine;     /* NULL: in the lobby */
     uint8_t *lobby;        /* LOBBY_MAX bytes */
@@ -76,6 +78,7 @@ struct server {
     struct server_config cfg;
     struct listener **listeners;
     size_t n_listeners;
+    bool one_each; /* listeners[i] is that of device i */
     struct conn *conns;
     size_t n_conns;
     struct outlet *outlets;
@@ -117,6 +120,8 @@ void server_handle_closed(struct server *s);
 int64_t outlet_unix_s(const struct outlet *o);
 void server_disk_error(struct server *s, const struct why *why);
 int outlet_save(struct outlet *o); /* before a control is acknowledged; 0 also without --state */
+
+void outlet_move(struct outlet *o); /* to another address, as after a change of its lease */
 
 /* ---- push: what plugs have to tell ---- */
 

@@ -84,8 +84,8 @@ static void change_device(struct server *s, struct device *d, enum fault_kind ki
         }
         break;
     case FAULT_IP_CHANGE:
-        if (on && o != NULL)
-            drop_clients(o);
+        if (on && (o = outlet_of(s, d)) != NULL)
+            outlet_move(o);
         break;
     case FAULT_LATENCY:
     case FAULT_JITTER:
