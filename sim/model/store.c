@@ -2,10 +2,11 @@
 #include "store.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/file.h>
 #include <unistd.h>
 #include <zlib.h>
 #include "common/file.h"
@@ -17,8 +18,9 @@ enum { FOLD_BYTES = 4 << 20, HEAD_MAX = 64 };
 
 struct store {
     struct fleet *fleet;
-    char *path, *journal_path;
-    int fd; /* the journal, at its end */
+    char *path, *journal_path, *new_path;
+    int fd;            /* the journal, at its end */
+    bool journal_fits; /* it is of this generation and ends with a whole line */
     uint64_t generation;
     size_t journal_bytes, snapshot_bytes;
     char *line; /* one device, reused */
@@ -44,9 +46,14 @@ static int write_all(int fd, const char *data, size_t len)
     return 0;
 }
 
+static size_t journal_head(char head[HEAD_MAX], uint64_t generation)
+{
+    return (size_t)snprintf(head, HEAD_MAX, JOURNAL_WORD "%llu\n", (unsigned long long)generation);
+}
+
 /* ---- reading ---- */
 
-static int read_snapshot(struct store *s, uint64_t now_ms, struct why *why)
+static int read_snapshot(struct store *s, bool *known, uint64_t now_ms, struct why *why)
 {
     struct file_bytes f;
     struct why inner;
@@ -56,6 +63,8 @@ static int read_snapshot(struct store *s, uint64_t now_ms, struct why *why)
         return -1;
     struct tw_span text = {(const uint8_t *)f.data, f.len};
     int n = state_apply(s->fleet, text, now_ms, &s->generation, NULL, &inner);
+    s->snapshot_bytes = f.len;
+    *known = true;
     file_free(&f);
     if (n < 0)
         return why_set(why, "%s: %.150s; it was left as it is: repair it, or move it away to begin anew", s->path,
@@ -105,42 +114,70 @@ static int read_lines(struct store *s, const char *text, size_t len, uint64_t no
     return 0;
 }
 
-static int read_journal(struct store *s, uint64_t now_ms, struct why *why)
+/* @param lines  set if it holds something that the snapshot does not */
+static int read_journal(struct store *s, bool *lines, uint64_t now_ms, struct why *why)
 {
     struct file_bytes f;
-    char head[HEAD_MAX];
-    if (access(s->journal_path, F_OK) != 0 && errno == ENOENT)
-        return 0;
     if (file_read(&f, s->journal_path, FILE_LIMIT_DEFAULT, why) != 0)
         return -1;
-    size_t head_len = (size_t)snprintf(head, sizeof head, JOURNAL_WORD "%llu\n", (unsigned long long)s->generation);
+    char head[HEAD_MAX];
+    size_t head_len = journal_head(head, s->generation);
     int rc = 0;
-    if (f.len >= head_len && memcmp(f.data, head, head_len) == 0)
+    s->journal_bytes = f.len;
+    if (f.len >= head_len && memcmp(f.data, head, head_len) == 0) {
+        *lines = f.len > head_len;
         rc = read_lines(s, f.data + head_len, f.len - head_len, now_ms, why);
-    else if (f.len >= strlen(JOURNAL_WORD) && memcmp(f.data, JOURNAL_WORD, strlen(JOURNAL_WORD)) != 0)
+    } else if (f.len >= strlen(JOURNAL_WORD) && memcmp(f.data, JOURNAL_WORD, strlen(JOURNAL_WORD)) != 0) {
         rc = why_set(why, "%s: not a journal of tuya-sim; it was left as it is", s->journal_path);
-    /* another generation: already folded, the crash came before it was emptied */
+    } else {
+        *lines = true; /* of another generation, folded already; or cut within its first line */
+    }
     file_free(&f);
     return rc;
 }
 
 /* ---- writing ---- */
 
-/* An empty journal for this generation, in place of the old one. */
+static int sync_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char folder[PATH_MAX] = ".";
+    if (slash != NULL)
+        snprintf(folder, sizeof folder, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    int rc = fsync(fd) == 0 || errno == EINVAL ? 0 : -1; /* some file systems have nothing to sync in a folder */
+    close(fd);
+    return rc;
+}
+
+/* The name of the temporary file is fixed, so that a program that is killed time and again leaves one at most. */
+static int replace_snapshot(struct store *s, const char *text, size_t len, struct why *why)
+{
+    int fd = open(s->new_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return why_errno(why, s->new_path, "create it");
+    bool written = write_all(fd, text, len) == 0 && fsync(fd) == 0;
+    int error = errno;
+    close(fd);
+    errno = error;
+    if (!written || rename(s->new_path, s->path) != 0 || sync_folder(s->path) != 0) {
+        why_errno(why, s->path, "replace it");
+        unlink(s->new_path);
+        return -1;
+    }
+    return 0;
+}
+
+/* An empty journal for this generation. */
 static int begin_journal(struct store *s, struct why *why)
 {
     char head[HEAD_MAX];
-    int len = snprintf(head, sizeof head, JOURNAL_WORD "%llu\n", (unsigned long long)s->generation);
-    if (file_write_atomic(s->journal_path, head, (size_t)len, 0600, why) != 0)
-        return -1;
-    int fd = open(s->journal_path, O_WRONLY | O_APPEND | O_CLOEXEC);
-    if (fd < 0)
-        return why_errno(why, s->journal_path, "open it");
-    if (s->fd >= 0)
-        close(s->fd);
-    s->fd = fd;
-    s->journal_bytes = (size_t)len;
-    return 0;
+    size_t len = journal_head(head, s->generation);
+    s->journal_fits = ftruncate(s->fd, 0) == 0 && write_all(s->fd, head, len) == 0;
+    s->journal_bytes = len;
+    return s->journal_fits ? 0 : why_errno(why, s->journal_path, "begin it anew");
 }
 
 /* see store.h */
@@ -150,18 +187,13 @@ int store_fold(struct store *s, uint64_t now_ms, struct why *why)
     char *text = state_write(s->fleet, now_ms, s->generation + 1, &len);
     if (text == NULL)
         return why_set(why, "%s: out of memory", s->path);
-    int rc = file_write_atomic(s->path, text, len, 0600, why);
+    int rc = replace_snapshot(s, text, len, why);
     free(text);
     if (rc != 0)
         return -1;
     s->generation++;
     s->snapshot_bytes = len;
-    if (begin_journal(s, why) == 0)
-        return 0;
-    if (s->fd >= 0) /* of the old generation: what is written there would not be read */
-        close(s->fd);
-    s->fd = -1;
-    return -1;
+    return begin_journal(s, why);
 }
 
 /* see store.h */
@@ -170,37 +202,55 @@ bool store_wants_fold(const struct store *s)
     return s->journal_bytes > FOLD_BYTES && s->journal_bytes > s->snapshot_bytes;
 }
 
+/* The folder's path and a suffix; NULL: no memory. */
+static char *beside(const char *path, const char *suffix)
+{
+    size_t n = strlen(path), m = strlen(suffix);
+    char *out = malloc(n + m + 1);
+    if (out != NULL) {
+        memcpy(out, path, n);
+        memcpy(out + n, suffix, m + 1);
+    }
+    return out;
+}
+
+static int open_journal(struct store *s, struct why *why)
+{
+    s->fd = open(s->journal_path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (s->fd < 0)
+        return why_errno(why, s->journal_path, "open it");
+    if (flock(s->fd, LOCK_EX | LOCK_NB) != 0)
+        return why_set(why, "%s: another tuya-sim uses it: stop that one, or name another file", s->path);
+    return 0;
+}
+
 /* see store.h */
 int store_open(struct store **out, struct fleet *f, const char *path, uint64_t now_ms, struct why *why)
 {
     struct store *s = calloc(1, sizeof *s);
-    size_t n = strlen(path);
-    if (s == NULL || (s->path = malloc(n + 1)) == NULL || (s->journal_path = malloc(n + sizeof ".journal")) == NULL) {
-        if (s != NULL)
-            free(s->path);
-        free(s);
+    if (s == NULL)
         return why_set(why, "%s: out of memory", path);
-    }
-    memcpy(s->path, path, n + 1);
-    memcpy(s->journal_path, path, n);
-    memcpy(s->journal_path + n, ".journal", sizeof ".journal");
     s->fd = -1;
     s->fleet = f;
-    int rc = read_snapshot(s, now_ms, why);
+    s->path = beside(path, "");
+    s->journal_path = beside(path, ".journal");
+    s->new_path = beside(path, ".new");
+    int rc = s->path != NULL && s->journal_path != NULL && s->new_path != NULL ? 0 : why_set(why, "out of memory");
+    bool known = false, lines = false;
     if (rc == 0)
-        rc = read_journal(s, now_ms, why);
+        rc = open_journal(s, why);
     if (rc == 0)
+        rc = read_snapshot(s, &known, now_ms, why);
+    if (rc == 0)
+        rc = read_journal(s, &lines, now_ms, why);
+    s->journal_fits = true;
+    if (rc == 0 && (!known || lines))
         rc = store_fold(s, now_ms, why);
-    if (rc == 0) {
+    if (rc == 0)
         *out = s;
-        return 0;
-    }
-    if (s->fd >= 0)
-        close(s->fd);
-    free(s->journal_path);
-    free(s->path);
-    free(s);
-    return -1;
+    else
+        store_abandon(s);
+    return rc;
 }
 
 /* The device behind room for the head of its line. */
@@ -224,7 +274,7 @@ static size_t device_line(struct store *s, struct device *d, uint64_t now_ms)
 /* see store.h */
 int store_save(struct store *s, struct device *d, uint64_t now_ms, struct why *why)
 {
-    if (s->fd < 0 && store_fold(s, now_ms, why) != 0)
+    if (!s->journal_fits && store_fold(s, now_ms, why) != 0)
         return -1;
     size_t len = device_line(s, d, now_ms);
     if (len == 0)
@@ -240,10 +290,7 @@ int store_save(struct store *s, struct device *d, uint64_t now_ms, struct why *w
     if (write_all(s->fd, begin, size) != 0) {
         int rc = why_errno(why, s->journal_path, "write to it");
         /* half a line would hide all that follow: back to where it was */
-        if (ftruncate(s->fd, (off_t)s->journal_bytes) != 0) {
-            close(s->fd);
-            s->fd = -1;
-        }
+        s->journal_fits = ftruncate(s->fd, (off_t)s->journal_bytes) == 0;
         return rc;
     }
     s->journal_bytes += size;
@@ -253,20 +300,27 @@ int store_save(struct store *s, struct device *d, uint64_t now_ms, struct why *w
 /* see store.h */
 int store_sync(struct store *s, struct why *why)
 {
-    return s->fd >= 0 && fdatasync(s->fd) == 0 ? 0 : why_errno(why, s->journal_path, "sync it");
+    return fdatasync(s->fd) == 0 ? 0 : why_errno(why, s->journal_path, "sync it");
+}
+
+/* see store.h */
+void store_abandon(struct store *s)
+{
+    if (s == NULL)
+        return;
+    if (s->fd >= 0)
+        close(s->fd);
+    free(s->line);
+    free(s->new_path);
+    free(s->journal_path);
+    free(s->path);
+    free(s);
 }
 
 /* see store.h */
 int store_close(struct store *s, uint64_t now_ms, struct why *why)
 {
-    if (s == NULL)
-        return 0;
-    int rc = store_fold(s, now_ms, why);
-    if (s->fd >= 0)
-        close(s->fd);
-    free(s->line);
-    free(s->journal_path);
-    free(s->path);
-    free(s);
+    int rc = s != NULL ? store_fold(s, now_ms, why) : 0;
+    store_abandon(s);
     return rc;
 }

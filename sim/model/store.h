@@ -1,6 +1,6 @@
 /* store.h - a fleet's memory on disk, for tuya-sim --state FILE. The only file of the model that does I/O.
  *
- *   FILE          snapshot (state.h), replaced atomically: temporary file, fsync, rename, fsync of the folder
+ *   FILE          snapshot (state.h), replaced atomically: FILE.new, fsync, rename, fsync of the folder
  *   FILE.journal  what changed since, one line per device and change, appended:
  *                   "tuyawire-journal 1 <generation>\n"
  *                   "<CRC-32, 8 hex digits> <length> <device as JSON>\n" ..
@@ -17,8 +17,9 @@
 
 struct store;
 
-/** Open, read what is there into the fleet (a missing file is a new one), and fold it.
- * @return 0; -1 and why: damaged (the files are left as they are), not readable, not writable */
+/** Open, read what is there into the fleet (a missing file is a new one), and fold what a crash left unfolded.
+ * @return 0; -1 and why: damaged (the files are left as they are), in use by another process, not readable, not
+ *         writable */
 int store_open(struct store **out, struct fleet *f, const char *path, uint64_t now_ms, struct why *why);
 
 /** Remember one device now. @return 0; -1 and why (disk full, ..): the files are as before, try again any time */
@@ -33,5 +34,8 @@ bool store_wants_fold(const struct store *s); /* the journal has outgrown the sn
 
 /** Fold, close, release. NULL is fine. @return as store_fold(); the store is gone in any case */
 int store_close(struct store *s, uint64_t now_ms, struct why *why);
+
+/** Release without a word to the disk, as if the process had been killed. NULL is fine. */
+void store_abandon(struct store *s);
 
 #endif
