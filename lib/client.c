@@ -655,15 +655,18 @@ static int on_frame(struct tw_client *c, const struct tw_frame *f)
     return c->established ? on_frame_established(c, f) : on_frame_handshake(c, f);
 }
 
-/* Frames of 3.3 devices can be too short to have an HMAC: look whether this refusal is one of those. */
+/* Frames of 3.3 devices can be too short to have an HMAC: look whether this refusal is one of those, once it is whole. */
 static int explain_refusal(const struct tw_client *c, int rc, const uint8_t *at, size_t len)
 {
+    if (rc != TW_E_LENGTH || c->established || c->traits->integrity != TW_INTEGRITY_HMAC)
+        return rc;
     struct tw_frame_rules crc = {.direction = TW_FROM_DEVICE, .max_length = c->cfg.max_length};
     struct tw_frame f;
     size_t consumed;
-    bool looks_old = rc == TW_E_LENGTH && !c->established && c->traits->integrity == TW_INTEGRITY_HMAC &&
-                     tw_frame_parse(&f, &consumed, at, len, &crc) == TW_OK && tw_frame_crc_matches(&f);
-    return looks_old ? TW_E_OLD_DEVICE : rc;
+    int as_crc = tw_frame_parse(&f, &consumed, at, len, &crc);
+    if (as_crc == TW_NEED_MORE)
+        return TW_NEED_MORE;
+    return as_crc == TW_OK && tw_frame_crc_matches(&f) ? TW_E_OLD_DEVICE : rc;
 }
 
 static int take_frames(struct tw_client *c)
@@ -676,10 +679,12 @@ static int take_frames(struct tw_client *c)
         struct tw_frame f;
         size_t consumed;
         rc = tw_frame_parse(&f, &consumed, c->rx.data + at, c->rx.len - at, &rules);
+        if (rc != TW_OK)
+            rc = explain_refusal(c, rc, c->rx.data + at, c->rx.len - at);
         if (rc == TW_NEED_MORE)
             break;
         if (rc != TW_OK) {
-            rc = fail(c, explain_refusal(c, rc, c->rx.data + at, c->rx.len - at), NULL);
+            rc = fail(c, rc, NULL);
             break;
         }
         rc = on_frame(c, &f);
