@@ -6,6 +6,9 @@
 #include "mains.h"
 #include "plug_internal.h"
 
+/* No counter of a file is taken seriously beyond this: 1.25 GWh in mW s. Sums of such numbers stay within 64 bits. */
+#define COUNTER_MAX ((int64_t)1 << 52)
+
 static struct tw_span span_of(const char *s)
 {
     return (struct tw_span){(const uint8_t *)s, strlen(s)};
@@ -228,8 +231,9 @@ static bool find_member(struct tw_value *out, struct tw_span object, const char 
 static uint64_t number_of(struct tw_span object, const char *name, uint64_t otherwise)
 {
     struct tw_value v;
-    return find_member(&v, object, name) && v.type == TW_VALUE_INTEGER && v.integer >= 0 ? (uint64_t)v.integer
-                                                                                         : otherwise;
+    bool fits =
+        find_member(&v, object, name) && v.type == TW_VALUE_INTEGER && v.integer >= 0 && v.integer <= COUNTER_MAX;
+    return fits ? (uint64_t)v.integer : otherwise;
 }
 
 /* A string without its quotes. Escapes stay: ids have none. */
@@ -248,9 +252,9 @@ static void read_countdowns(struct plug *p, struct tw_span object, uint64_t now_
             tw_json_next_element(&left, &at, dp.value.text) != 1 || end.type != TW_VALUE_INTEGER ||
             left.type != TW_VALUE_INTEGER || left.integer < 0 || left.integer > (int64_t)INT32_MAX * 1000)
             continue;
-        int64_t begin = (int64_t)unix_ms(p, 0), at_ms = end.integer - begin, latest = (int64_t)now_ms + left.integer;
-        at_ms = at_ms > latest ? latest : at_ms;
-        plug_resume_countdown(p, dp.id, at_ms < 0 ? 0 : (uint64_t)at_ms);
+        int64_t begin = (int64_t)unix_ms(p, 0), latest = (int64_t)now_ms + left.integer;
+        int64_t at_ms = end.integer < begin ? 0 : end.integer - begin;
+        plug_resume_countdown(p, dp.id, (uint64_t)(at_ms < latest ? at_ms : latest));
     }
 }
 

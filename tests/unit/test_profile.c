@@ -391,9 +391,11 @@ static void a_mapping_that_is_written_reads_back(void **state)
         const struct profile *p;
         assert_int_equal(profile_builtin(&p, profile_builtin_name(i)), 0);
         char *text = calloc(1, 16384);
-        sprintf(text,
-                "[{\"id\":\"x\",\"key\":\"0123456789abcdef\",\"category\":\"%s\",\"mapping\":", p->shape.category);
-        struct tw_text t = {.data = text, .cap = 16380, .len = strlen(text)};
+        assert_non_null(text);
+        struct tw_text t = {.data = text, .cap = 16380};
+        tw_text_put(&t, "[{\"id\":\"x\",\"key\":\"0123456789abcdef\",\"category\":\"");
+        tw_text_put(&t, p->shape.category);
+        tw_text_put(&t, "\",\"mapping\":");
         shape_write_mapping(&t, &p->shape);
         tw_text_put(&t, "}]");
         assert_false(t.overflow);
