@@ -211,6 +211,15 @@ static void on_quit(void *ctx)
     run_end(ctx);
 }
 
+static int add_faults(struct run *r)
+{
+    const struct sim_options *o = &r->options;
+    for (size_t i = 0; i < o->n_faults; i++)
+        if (server_fault_add(r->server, NULL, &o->faults[i]) == 0)
+            return say_usage("--fault", "there is no device %s", o->faults[i].device);
+    return -1;
+}
+
 static int serve(struct run *r)
 {
     const struct sim_options *o = &r->options;
@@ -225,8 +234,7 @@ static int serve(struct run *r)
         say_warn("%s", why.text);
         return EXIT_CODE_CONNECT;
     }
-    for (size_t i = 0; i < o->n_faults; i++)
-        server_fault_add(r->server, NULL, &o->faults[i]);
+    int faults = add_faults(r);
     const int numbers[] = {SIGTERM, SIGINT};
     for (size_t i = 0; i < 2; i++) {
         uv_signal_init(&r->loop, &r->signals[i]);
@@ -240,7 +248,10 @@ static int serve(struct run *r)
         say_warn("--control: %s", why.text);
         rc = EXIT_CODE_CONNECT;
     }
-    greet(r);
+    if (rc == -1)
+        rc = faults;
+    if (rc == -1)
+        greet(r);
     if (rc == -1)
         rc = tell_ready(r, o->control != NULL ? control : NULL);
     struct console_config keys = {r->server, &r->fleet, opt_colour_wanted(OPT_COLOUR_AUTO, stdout), on_quit, r};
@@ -257,6 +268,7 @@ int main(int argc, char **argv)
     struct run r = {.parent_pid = getppid()};
     say_program("tuya-sim");
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file at its limit is a disk error like any other */
     int rc = sim_options_parse(&r.options, argc, argv);
     if (rc == -1) {
         uv_loop_init(&r.loop);

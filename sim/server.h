@@ -93,7 +93,8 @@ void server_reset(struct server *s);
 
 /* ---- faults ---- */
 
-/** Switch a fault on, for one device or (NULL) for all. @return its number, > 0; 0: no memory */
+/** Switch a fault on, for one device or (NULL) for all. @return its number, > 0; 0: no memory, or
+ * spec names a device that is not there */
 uint32_t server_fault_add(struct server *s, struct device *d, const struct fault_spec *spec);
 bool server_fault_remove(struct server *s, uint32_t number);
 /** Of one device, or all. @return how many were removed */

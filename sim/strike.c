@@ -109,13 +109,16 @@ static void changed(struct server *s, const struct fault *f, bool on)
 
 uint32_t server_fault_add(struct server *s, struct device *d, const struct fault_spec *spec)
 {
+    if (d == NULL && spec->device[0] != '\0') {
+        d = fleet_find(s->cfg.fleet, (struct tw_span){(const uint8_t *)spec->device, strlen(spec->device)});
+        if (d == NULL)
+            return 0;
+    }
     struct fault *list = realloc(s->faults, (s->n_faults + 1) * sizeof *list);
     if (list == NULL)
         return 0;
     s->faults = list;
     struct fault f = {.number = ++s->fault_numbers, .device = d, .spec = *spec, .left = spec->count};
-    if (d == NULL && spec->device[0] != '\0')
-        f.device = fleet_find(s->cfg.fleet, (struct tw_span){(const uint8_t *)spec->device, strlen(spec->device)});
     s->faults[s->n_faults++] = f;
     changed(s, &f, true);
     return f.number;

@@ -150,6 +150,8 @@ void tap_message_out(struct conn *c, const struct tw_message *m, struct tw_span 
     struct record r;
     begin(c, &r, true);
     record_set_message(&r, m);
+    if (traits->with_header == TW_ENCODING_B64)
+        r.header.counter = r.header.source = 0; /* 3.1 has a signature in their place */
     struct tw_frame f;
     size_t used;
     if (tw_frame_parse(&f, &used, raw.data, raw.len, &rules) == TW_OK)
