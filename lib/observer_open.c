@@ -178,14 +178,19 @@ static void fail_without_key(const tw_observer *o, struct tw_observed *ev, enum 
     fail(ev, TW_E_NO_KEY, o->ring->n == 0 ? TW_WHY_NO_KEYS : TW_WHY_NO_KEY_FITS, checked);
 }
 
+/* A check value that takes a key tells which, also where there is nothing to decrypt. */
 static void succeed(const tw_observer *o, struct tw_observed *ev, const struct tw_message *m, enum tw_key_kind kind)
 {
     ev->error = TW_OK;
     ev->why = TW_WHY_NOTHING;
     ev->message = *m;
     ev->checked = TW_CHECK_OK;
-    ev->key_kind = m->encrypted ? kind : TW_KEY_NONE;
+    bool used = m->encrypted || tw_version_traits(m->version)->negotiates;
+    ev->key_kind = used ? kind : TW_KEY_NONE;
     ev->key_index = o->local;
+    if (m->encrypted || tw_version_traits(m->version)->negotiates)
+        ev->key =
+            kind == TW_KEY_SESSION ? o->sessions[o->streams[o->active].preferred].secret.key : local_key(o, o->local);
 }
 
 static void learn_version(tw_observer *o, struct tw_observed *ev, enum tw_version v)
@@ -478,6 +483,10 @@ static int open_session(tw_observer *o, struct tw_message *m, const struct tw_fr
 static int open_logged(tw_observer *o, struct tw_message *m, const struct tw_frame *f, enum tw_version v,
                        enum tw_direction dir)
 {
+    if (o->sessions_seen < o->ring->n_sessions) { /* the log of a live capture grows */
+        o->sessions_seen = o->ring->n_sessions;
+        o->session_trials = TW__N_TRIALS;
+    }
     if (o->session_trials == 0 || o->ring->n_sessions == 0)
         return TW_E_NO_SESSION;
     for (size_t i = o->ring->n_sessions; i-- > 0;) { /* a log grows at its end */
@@ -594,10 +603,8 @@ static void find_direction_inside(tw_observer *o, struct tw_observed *ev, const 
         return;
     ev->direction_known = true;
     ev->direction = TW_FROM_DEVICE;
-    const uint8_t *key = ev->key_kind == TW_KEY_SESSION ? o->sessions[o->streams[o->active].preferred].secret.key
-                                                        : local_key(o, o->local);
     struct tw_message again;
-    if (open_with(o, &again, f, TW_V35, TW_FROM_DEVICE, key) == TW_OK)
+    if (open_with(o, &again, f, TW_V35, TW_FROM_DEVICE, ev->key) == TW_OK)
         ev->message = again;
 }
 

@@ -34,6 +34,7 @@ struct conversation {
     struct verdict_state verdict;
     const struct tcp_flow *flow; /* NULL: frames of a log */
     void *tally;                 /* of the statistics, which own it */
+    void *redacted;              /* of --redact, which owns it */
     tw_observer *observer;
 };
 

@@ -221,6 +221,9 @@ static int add_outputs(struct program *p, struct why *why)
         add_output(p, o);
     if (rc == 0 && s->plot_file != NULL && (rc = output_plot(&o, s->plot_file, why)) == 0)
         add_output(p, o);
+    if (rc == 0 && s->redact_file != NULL &&
+        (rc = output_redact(&o, s->redact_file, p->has_devices ? &p->devices : NULL, why)) == 0)
+        add_output(p, o);
     if (rc == 0 && s->stats && add_output(p, output_stats(s->format == FORMAT_TEXT ? &p->out : NULL)) != 0)
         rc = why_set(why, "out of memory");
     return rc;

@@ -18,7 +18,7 @@ enum {
     LABEL_MAX = 96,
     WIDTH = 960,
     LEFT = 72,
-    RIGHT = 24, /* pixels */
+    RIGHT = 40, /* pixels */
     TITLE_HEIGHT = 44,
     PANEL_HEIGHT = 120,
     PANEL_GAP = 22,
@@ -174,7 +174,7 @@ static void plot_seen(struct output *o, struct seen *s)
 /* ---- Drawing -------------------------------------------------------------------------------------------------------- */
 
 struct range {
-    double low, high;
+    double low, high, step;
 };
 
 struct view {
@@ -199,7 +199,7 @@ static double nice_step(double span, int n)
 /* From the lowest to the highest value; power and current begin at zero. */
 static struct range range_of(const struct series *s, enum quantity q)
 {
-    struct range r = {s->samples[0].value, s->samples[0].value};
+    struct range r = {s->samples[0].value, s->samples[0].value, 0};
     for (size_t i = 1; i < s->n; i++) {
         r.low = fmin(r.low, s->samples[i].value);
         r.high = fmax(r.high, s->samples[i].value);
@@ -211,7 +211,7 @@ static struct range range_of(const struct series *s, enum quantity q)
         r.low -= q == VOLTAGE ? 1 : 0;
     }
     double step = nice_step(r.high - r.low, N_VALUE_TICKS);
-    return (struct range){floor(r.low / step) * step, ceil(r.high / step) * step};
+    return (struct range){floor(r.low / step) * step, ceil(r.high / step) * step, step};
 }
 
 static void put_escaped(FILE *f, const char *s)
@@ -230,7 +230,7 @@ static void put_escaped(FILE *f, const char *s)
 
 static void put_value_axis(const struct view *v, struct range r, double y, double height)
 {
-    double step = nice_step(r.high - r.low, N_VALUE_TICKS);
+    double step = r.step;
     for (int i = 0; r.low + i * step <= r.high + step / 2; i++) {
         double at = y + height - (i * step) / (r.high - r.low) * height;
         fprintf(v->f, "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>", LEFT, WIDTH - RIGHT, at,
@@ -271,18 +271,19 @@ static void put_panel(const struct view *v, const struct series *s, enum quantit
 
 static void put_time_axis(const struct view *v, double y)
 {
-    bool days = v->last_ns - v->first_ns > 86400000000000u;
+    uint64_t span = v->last_ns - v->first_ns;
+    bool days = span > 86400000000000u, fractions = span < 2000000000u * N_TIME_TICKS;
     for (int i = 0; i <= N_TIME_TICKS; i++) {
-        uint64_t at = v->first_ns + (v->last_ns - v->first_ns) / N_TIME_TICKS * (uint64_t)i;
+        uint64_t at = v->first_ns + span / N_TIME_TICKS * (uint64_t)i;
         char text[TIME_TEXT_MAX];
         time_text(text, at, true);
-        text[days ? 16 : 19] = '\0';
+        text[days ? 16 : fractions ? 22 : 19] = '\0';
         text[10] = ' ';
         double x = x_of(v, at);
         fprintf(v->f, "<line class=\"axis\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>", x, x, y, y + 4);
         fprintf(v->f, "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%s</text>\n", x, y + 17,
                 days ? text + 5 : text + 11);
-        if (v->last_ns == v->first_ns)
+        if (span == 0)
             break;
     }
 }
