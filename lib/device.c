@@ -605,7 +605,9 @@ static void on_control(const tw_device *d, struct tw_device_event *ev)
         payload.len -= cut;
     }
     if (tw_body_parse(&ev->body, payload) != TW_OK) {
-        refuse(d, ev, TW_E_JSON, begins_like_json(payload) ? say->control_bad_json : say->control_unreadable);
+        /* Only a clear header leaves open whether the key was right; all else is signed in some way. */
+        bool readable = begins_like_json(payload) || d->traits->with_header != TW_ENCODING_CLEAR_HEADER;
+        refuse(d, ev, TW_E_JSON, readable ? say->control_bad_json : say->control_unreadable);
     } else if (gcm && ev->body.data.len == 0) {
         refuse(d, ev, TW_E_PAYLOAD, ""); /* TuyaOpen: return code 1 without a text */
     } else if (ev->body.dps.len == 0) {

@@ -398,6 +398,7 @@ static const struct row errors[] = {
     {TW_V31, TW_CMD_DP_QUERY, "no json", PROPER, TW_TEXT_JSON_OBJ, false},
     {TW_V31, TW_CMD_CONTROL, "{\"dps\":{\"1\":true}}", OTHER_KEY, SILENCE, false},
     {TW_V31, TW_CMD_CONTROL, "{\"dps\":", PROPER, TW_TEXT_PARSE_DATA, false},
+    {TW_V31, TW_CMD_CONTROL, "no json at all", PROPER, TW_TEXT_PARSE_DATA, false},
     {TW_V31, TW_CMD_CONTROL, "{\"dps\":{\"1\":true}}", IN_CLEAR, SILENCE, false},
     {TW_V31, TW_CMD_DP_QUERY, "{}", BAD_CHECK, SILENCE, false},
     {TW_V31, TW_CMD_DP_QUERY, "{\"gwId\":\"x\"}", ENCRYPTED_33, TW_TEXT_JSON_OBJ, false},
