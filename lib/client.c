@@ -468,6 +468,10 @@ static int ask_again(struct tw_client *c, struct request *r, enum query_form for
 
 static int finish_refused(struct tw_client *c, struct request *r, struct tw_client_event *ev)
 {
+    if (r->delivered) { /* its values came before */
+        remove_request(c, r);
+        return TW_OK;
+    }
     ev->type = TW_CLIENT_REFUSED;
     ev->request = r->id;
     int rc = queue_event(c, ev);
