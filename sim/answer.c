@@ -212,6 +212,7 @@ static void on_null_query(struct conn *c, const struct tw_device_event *ev)
     ack(c, ev, o->device->profile->lan.ack_retcode);
     if (!is_device22(c) || c->closing)
         return; /* others skip nulls */
+    plug_advance(p, server_now_ms(c->server));
     struct tw_dp dp;
     for (size_t pos = 0; tw_dps_next(&dp, &pos, ev->body.dps) == 1;)
         plug_mark(p, dp.id);

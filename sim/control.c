@@ -142,10 +142,10 @@ static void clock_advance(struct control *c, const struct http_request *rq, stru
 }
 
 /* A plug as it was made. @return false: out of memory, the old one stays */
-static bool renew(struct plug **p, const struct fleet *f, uint32_t number)
+static bool renew(struct plug **p, const struct fleet *f)
 {
     struct plug *fresh;
-    if (plug_new(&fresh, plug_shape(*p), &f->world, number, 0) != 0)
+    if (plug_new(&fresh, plug_shape(*p), &f->world, plug_number_of(*p), 0) != 0)
         return false;
     plug_free(*p);
     *p = fresh;
@@ -159,9 +159,9 @@ static void reset_post(struct control *c, struct http_reply *r)
     server_reset(c->cfg.server);
     for (size_t i = 0; i < f->n; i++) {
         struct device *d = &f->devices[i];
-        ok &= renew(&d->plug, f, d->number);
+        ok &= renew(&d->plug, f);
         for (size_t k = 0; k < d->n_children; k++)
-            ok &= renew(&d->children[k].plug, f, d->number);
+            ok &= renew(&d->children[k].plug, f);
     }
     struct why why = {"out of memory"};
     size_t unknown;
