@@ -11,7 +11,6 @@ enum {
     HEADER_6699 = 18,
     PREFIX_LEN = 4,
     SUFFIX_LEN = 4,       /* bytes */
-    N_TRIALS = 8,         /* frames of one connection on which all keys of the ring are tried; our choice */
     KEPT_IDLE_MAX = 4096, /* an empty buffer above this is given back */
     KEPT_STEP = 1024,     /* sizes of buffers are multiples of it */
 };
@@ -29,7 +28,7 @@ int tw_observer_new(tw_observer **out, tw_keyring *ring, enum tw_observer_roles 
     o->version = TW_V33;
     o->hint_version = ring->common_version;
     o->local = o->hint_local = TW_NO_INDEX;
-    o->local_trials = o->session_trials = N_TRIALS;
+    o->local_trials = o->session_trials = TW__N_TRIALS;
     *out = o;
     return TW_OK;
 }

@@ -8,7 +8,10 @@
 #include "keyring.h"
 #include "tuyawire/observer.h"
 
-enum { TW__N_REMEMBERED = 4 }; /* nonces and sessions of one connection; a client that retries needs two */
+enum {
+    TW__N_REMEMBERED = 4, /* nonces and sessions of one connection; a client that retries needs two */
+    TW__N_TRIALS = 8,     /* frames of one connection on which all keys of the ring are tried; our choice */
+};
 
 struct tw__stream {
     const uint8_t *fed; /* borrowed until drained */
@@ -41,6 +44,7 @@ struct tw_observer {
     size_t local;      /* index of the local key that fitted, or TW_NO_INDEX */
     size_t hint_local; /* the same from outside */
     unsigned local_trials, session_trials;
+    size_t sessions_seen; /* of the ring: when it has grown, there is something to try again */
     bool handshake_seen, half_handshake;
 
     uint8_t client_nonces[TW__N_REMEMBERED][TW_SESSION_NONCE_LEN]; /* newest first, as all lists here */

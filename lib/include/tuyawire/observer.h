@@ -128,6 +128,8 @@ struct tw_observed {
     enum tw_checked checked;
     enum tw_key_kind key_kind;
     size_t key_index;          /**< which local key the connection uses, or TW_NO_INDEX */
+    const uint8_t *key;        /**< the 16 bytes that checked or decrypted it, for who opens the frame again later;
+                                      NULL: it needed none, or is closed. Borrowed until the next call on this observer */
     size_t skipped, missing;   /**< bytes, see `why` */
     uint32_t length;           /**< the length field, when has_header_fields */
     struct tw_frame frame;     /**< its spans live as long as the payload */
