@@ -55,6 +55,8 @@ class Sim:
         self.options = [str(o) for o in options]
         if port is not None:
             self.options += ["--port", str(port)]
+        if "--discovery" not in self.options:
+            self.options += ["--discovery", "off"]  # tests run side by side
         self.journal_path = os.path.join(self.folder, "journal.jsonl") if journal else None
         if journal:
             self.options += ["--journal", self.journal_path]
@@ -87,11 +89,12 @@ class Sim:
 
     def start(self):
         """Start (again) and wait for the ready line."""
+        path = program("tuya-sim")
         read_end, write_end = os.pipe()
         self.log = open(os.path.join(self.folder, "log"), "ab")
         try:
             self.process = subprocess.Popen(
-                [program("tuya-sim"), *self.options, "--ready-fd", str(write_end)], pass_fds=[write_end],
+                [path, *self.options, "--ready-fd", str(write_end)], pass_fds=[write_end],
                 stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=self.env, preexec_fn=_die_with_parent)
         finally:
             os.close(write_end)

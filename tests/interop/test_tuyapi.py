@@ -5,8 +5,8 @@ usage: test_tuyapi.py VERSION
 
 tuyapi's own counting explains two things here (its index.js 7.7.1): it adopts the number of RESP and then expects the
 reply to its n-th frame under number n. On 3.5 it counts a control twice, for ACK and STATUS, and fits a device that
-counts its own frames. On 3.4 it counts a control once and so only ever fits a device that echoes; toggle(), which
-queries after a control, waits for ever otherwise. The fault seq_echo is such a device.
+counts its own frames. On 3.4 it counts a control once, so that it fits only a device that answers a control with one
+frame; toggle(), which queries after a control, waits for ever otherwise. The fault no_ack is such a device.
 """
 
 import json
@@ -61,15 +61,15 @@ class TuyapiTest(unittest.TestCase):
     def test_gets_sets_receives_pushes_and_pings(self):
         query = VERSION != "3.2"  # on 3.2 tuyapi reads by a control with a null, which has its own test
         with Capture() as capture:
-            with Sim("-P", VERSION, "--profile", "energy-plug", "--seed", "1", journal=True, control=True) as sim:
+            with Sim("-P", VERSION, "--profile", "energy-plug", "--seed", "1", journal=True) as sim:
                 capture.start(sim.port)
-                tuyapi = Tuyapi(sim.devices[0], query=query, refresh=True, button=True,
+                tuyapi = Tuyapi(sim.devices[0], query=query, refresh=True, watch=True,
                                 toggle=VERSION not in ("3.2", "3.4"))
 
                 def on_step(step):
-                    if step == "press-the-button":
-                        status, reply = sim.request("PATCH", f"/devices/{sim.id}/dps", {"1": False})
-                        self.assertIn(status, (200, 204), reply)
+                    if step == "another-client-switches":
+                        with sim.client() as other:
+                            other.set({"1": False})
 
                 last = tuyapi.run(on_step)
                 capture.stop()
@@ -93,8 +93,8 @@ class TuyapiTest(unittest.TestCase):
         self.assertTrue(set(last["dp-refresh"]["dps"]) <= {"18", "19", "20"}, last["dp-refresh"])
 
     @unittest.skipUnless(VERSION == "3.4", "3.4 only")
-    def test_toggles_a_device_that_echoes_sequence_numbers(self):
-        with Sim("-P", "3.4", "--profile", "energy-plug", "--fault", "seq_echo") as sim:
+    def test_toggles_a_device_that_answers_a_control_with_one_frame(self):
+        with Sim("-P", "3.4", "--profile", "energy-plug", "--fault", "no_ack") as sim:
             last = Tuyapi(sim.devices[0], toggle=True).run()
             self.assertIs(last["toggle"], False)
             self.assertIs(last["toggle-back"], True)
