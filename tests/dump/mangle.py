@@ -14,7 +14,7 @@ import random
 import socket
 import struct
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "helpers"))
@@ -358,3 +358,49 @@ def save(path, packets, kind="pcap", zipped=False, cut=None, **options):
         data = gzip.compress(data, mtime=0)
     Path(path).write_bytes(data)
     return str(path)
+
+
+# --- from files ----------------------------------------------------------------------------------------------------
+
+def _captured(path):
+    """(link type, time, bytes) of the packets of a little-endian pcap or pcapng."""
+    data = Path(path).read_bytes()
+    if data[:4] == struct.pack("<I", 0x0A0D0D0A):
+        at, link, unit = 0, None, 1000
+        while at < len(data):
+            kind, size = struct.unpack_from("<II", data, at)
+            if kind == 1:
+                link, unit = struct.unpack_from("<H", data, at + 8)[0], 1000
+                options = data[at + 16:at + size - 4]
+                while len(options) >= 4:
+                    code, n = struct.unpack_from("<HH", options)
+                    unit = 10 ** (9 - options[4]) if code == 9 else unit
+                    options = options[4 + (n + 3) // 4 * 4:] if code else b""
+            elif kind == 6:
+                _, high, low, n = struct.unpack_from("<IIII", data, at + 8)
+                yield link, (high << 32 | low) * unit, data[at + 28:at + 28 + n]
+            at += size
+        return
+    magic, link = struct.unpack_from("<I", data)[0], struct.unpack_from("<I", data, 20)[0]
+    unit = 1 if magic == 0xA1B23C4D else 1000
+    at = 24
+    while at + 16 <= len(data):
+        seconds, fraction, n, _ = struct.unpack_from("<IIII", data, at)
+        yield link, seconds * 10**9 + fraction * unit, data[at + 16:at + 16 + n]
+        at += 16 + n
+
+
+def load(path):
+    """Segments of a capture of IPv4 over Ethernet or raw IP, to be mangled and saved again."""
+    out = []
+    for link, at, data in _captured(path):
+        ip = data[14:] if link == 1 else data
+        header, total = (ip[0] & 15) * 4, struct.unpack_from("!H", ip, 2)[0]
+        if ip[0] >> 4 != 4 or ip[9] != 6:
+            continue
+        tcp = ip[header:total]
+        src, dst = (socket.inet_ntoa(ip[12:16]), *struct.unpack_from("!H", tcp)), \
+            (socket.inet_ntoa(ip[16:20]), *struct.unpack_from("!H", tcp, 2))
+        seq, ack = struct.unpack_from("!II", tcp, 4)
+        out.append(Segment(src, dst, seq, ack, tcp[13], tcp[(tcp[12] >> 4) * 4:], at))
+    return out

@@ -13,6 +13,7 @@ enum {
      * a retransmission takes some 200 ms. Unacknowledged bytes must still come: they get all the time there is. */
     PATIENCE_ACKED = 32,
     PATIENCE_UNACKED = 1024,
+    PATIENCE_CAUSE = 8, /* packets in which what a segment answers may still turn up */
     PATIENCE_START = 6, /* packets in which the true beginning of a connection may still turn up */
     FAR = 16 << 20,     /* bytes; a sequence number this far off belongs to another connection */
     LATE_SYN = 64 << 10,
@@ -23,7 +24,8 @@ static const uint64_t patience_start_ns = 200000000u, dying_ns = 2000000000u, cl
 struct held {
     struct held *next;
     uint64_t time_ns;
-    uint32_t seq;
+    uint32_t seq, ack;
+    bool has_ack;
     size_t len, missing;
     uint8_t data[];
 };
@@ -32,7 +34,9 @@ struct half {
     bool synced; /* next is valid */
     bool syn, fin, ended, acked_valid;
     uint32_t isn, first, next, fin_seq;
-    uint32_t acked; /* the other side has acknowledged bytes before this */
+    uint32_t acked;  /* the other side has acknowledged bytes before this */
+    uint32_t waived; /* acknowledgements up to here are handed on although what they answer has not been seen */
+    bool waived_valid;
     struct held *held, *last;
     size_t n_held, held_bytes;
     unsigned waits; /* packets of the flow since the hole opened */
@@ -257,9 +261,27 @@ static struct held *take_held(struct half *h)
     return first;
 }
 
-static bool can_hand(const struct half *h)
+/* A segment that acknowledges bytes of the other side which have not been handed on was captured too early: what it
+ * answers comes first. Without this order a 3.4 session would be used before its key is known. */
+static bool is_early(const struct flow *f, int side, bool has_ack, uint32_t ack)
+{
+    const struct half *h = &f->half[side], *other = &f->half[!side];
+    if (!has_ack || !other->synced || other->ended || distance(other->next, ack) <= 0)
+        return false;
+    if (other->fin && ack == other->fin_seq + 1 && other->next == other->fin_seq)
+        return false; /* the FIN counts, too */
+    return !(h->waived_valid && distance(ack, h->waived) >= 0);
+}
+
+static bool is_in_order(const struct half *h)
 {
     return h->synced && h->held != NULL && distance(h->next, h->held->seq) <= 0;
+}
+
+static bool can_hand(const struct flow *f, int side)
+{
+    const struct half *h = &f->half[side];
+    return is_in_order(h) && !is_early(f, side, h->held->has_ack, h->held->ack);
 }
 
 static void hand_first(struct tcp_table *t, struct flow *f, int side)
@@ -275,11 +297,16 @@ static void hand_first(struct tcp_table *t, struct flow *f, int side)
         h->hole_ns = h->held->time_ns;
 }
 
-/* Hand on all that waits up to the next hole. */
-static void hand_held(struct tcp_table *t, struct flow *f, int side)
+/* Hand on all that waits up to the next hole, of both sides: one may have waited for the other. */
+static void hand_held(struct tcp_table *t, struct flow *f)
 {
-    while (can_hand(&f->half[side]))
+    for (;;) {
+        bool can[2] = {can_hand(f, 0), can_hand(f, 1)};
+        if (!can[0] && !can[1])
+            return;
+        int side = can[0] && can[1] ? f->half[1].held->time_ns < f->half[0].held->time_ns : can[1];
         hand_first(t, f, side);
+    }
 }
 
 static void sync_half(struct half *h, uint32_t seq)
@@ -295,20 +322,20 @@ static void start_in_the_middle(struct tcp_table *t, struct flow *f)
     for (int side = 0; side < 2; side++)
         if (!f->half[side].synced && f->half[side].held != NULL)
             sync_half(&f->half[side], f->half[side].held->seq);
-    for (;;) {
-        bool can[2] = {can_hand(&f->half[0]), can_hand(&f->half[1])};
-        if (!can[0] && !can[1])
-            return;
-        int side = can[0] && can[1] ? f->half[1].held->time_ns < f->half[0].held->time_ns : can[1];
-        hand_first(t, f, side);
-    }
+    hand_held(t, f);
 }
 
-static void give_up_hole(struct tcp_table *t, struct flow *f, int side)
+/* What comes next will not come any more, or what it answers: go on without. */
+static void give_up_waiting(struct tcp_table *t, struct flow *f, int side)
 {
     struct half *h = &f->half[side];
-    hand_gap(t, f, side, h->held->seq - h->next, h->held->time_ns);
-    hand_held(t, f, side);
+    int32_t hole = distance(h->next, h->held->seq);
+    if (hole > 0)
+        hand_gap(t, f, side, (uint32_t)hole, h->held->time_ns);
+    h->waived = h->held->ack;
+    h->waived_valid = h->held->has_ack;
+    hand_first(t, f, side);
+    hand_held(t, f);
 }
 
 static void end_side(struct tcp_table *t, struct flow *f, int side, uint64_t time_ns)
@@ -319,7 +346,7 @@ static void end_side(struct tcp_table *t, struct flow *f, int side, uint64_t tim
     if (!h->synced)
         start_in_the_middle(t, f);
     while (h->held != NULL)
-        give_up_hole(t, f, side);
+        give_up_waiting(t, f, side);
     h->ended = true;
     if (f->begun)
         t->sink.end(t->sink.ctx, &f->flow, side, time_ns);
@@ -351,7 +378,12 @@ static void hold(struct tcp_table *t, struct flow *f, int side, const struct seg
     struct held *n = malloc(sizeof *n + s->data.len);
     if (n == NULL)
         return; /* as if it were lost */
-    *n = (struct held){.time_ns = time_ns, .seq = seq, .len = s->data.len, .missing = s->missing};
+    *n = (struct held){.time_ns = time_ns,
+                       .seq = seq,
+                       .ack = s->ack,
+                       .has_ack = (s->flags & TCP_ACK) != 0,
+                       .len = s->data.len,
+                       .missing = s->missing};
     memcpy(n->data, s->data.data, s->data.len);
     if (h->held == NULL) {
         h->waits = 0;
@@ -373,12 +405,12 @@ static void hold(struct tcp_table *t, struct flow *f, int side, const struct seg
     begin(t, f);
     t->sink.capped(t->sink.ctx, &f->flow, TCP_CAP_FLOW);
     if (h->synced)
-        give_up_hole(t, f, side);
+        give_up_waiting(t, f, side);
     else
         start_in_the_middle(t, f);
 }
 
-/* Bytes of a hole that the peer has acknowledged cannot come any more, unless the capture is out of order. */
+/* Does what waits have to wait any longer? Bytes of a hole that the peer has acknowledged cannot come any more, unless the capture is out of order. */
 static void look_at_hole(struct tcp_table *t, struct flow *f, int side, uint64_t time_ns)
 {
     struct half *h = &f->half[side];
@@ -392,9 +424,14 @@ static void look_at_hole(struct tcp_table *t, struct flow *f, int side, uint64_t
             start_in_the_middle(t, f);
         return;
     }
+    if (is_in_order(h)) {
+        if (h->waits > PATIENCE_CAUSE || waited > patience_start_ns)
+            give_up_waiting(t, f, side);
+        return;
+    }
     if (h->waits > (acked ? PATIENCE_ACKED : PATIENCE_UNACKED) ||
         waited > (acked ? patience_acked_ns : patience_unacked_ns))
-        give_up_hole(t, f, side);
+        give_up_waiting(t, f, side);
 }
 
 static void push_data(struct tcp_table *t, struct flow *f, int side, const struct segment *s, uint32_t seq,
@@ -416,8 +453,14 @@ static void push_data(struct tcp_table *t, struct flow *f, int side, const struc
         f->flow.counts[side].repeated++;
         return;
     }
+    if (h->held != NULL || is_early(f, side, (s->flags & TCP_ACK) != 0, s->ack)) {
+        hold(t, f, side, s, seq, time_ns);
+        hand_held(t, f);
+        return;
+    }
     hand_new(t, f, side, seq, s->data.data, s->data.len, s->missing, time_ns);
-    hand_held(t, f, side);
+    if (f->half[!side].held != NULL)
+        hand_held(t, f);
 }
 
 /* ---- Segments ------------------------------------------------------------------------------------------------------- */
@@ -520,7 +563,7 @@ void tcp_push(struct tcp_table *t, const struct ip_packet *ip, const struct segm
         take_syn(f, side, s);
         seq++;
         if (!f->closed)
-            hand_held(t, f, side);
+            hand_held(t, f);
     }
     take_ack(&f->half[!side], s);
     if (f->closed)
