@@ -99,6 +99,8 @@ static int shared_socket(uint16_t port)
 static int listen_on(struct finder *f, size_t i)
 {
     int fd = shared_socket(f->options.ports[i]);
+    if (fd < 0 && f->options.quiet)
+        return -1;
     if (fd < 0) {
         say_warn("cannot listen on UDP port %u: %s; devices that announce themselves there stay unseen",
                  f->options.ports[i], strerror(-fd));

@@ -30,6 +30,7 @@ struct finder_options {
     uint16_t ports[3];            /* 6666, 6667, 7000 */
     const char *const *broadcast; /* where to ask; n_broadcast 0: the network of every interface */
     size_t n_broadcast;
+    bool quiet; /* ports that cannot be had are not worth a word */
 };
 
 struct finder;

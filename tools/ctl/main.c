@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "commands.h"
+#include "diagnose.h"
 #include "discover.h"
 #include "settings.h"
 #include "show.h"
@@ -82,6 +83,15 @@ static enum exit_code run_chain(const struct chain *c, const struct settings *se
     return code;
 }
 
+static enum exit_code run_diagnose(const struct settings *set, uv_loop_t *loop)
+{
+    struct target target;
+    enum exit_code code = settings_target(set, &target, false);
+    if (code == EXIT_CODE_OK && target.host[0] == '\0')
+        code = discover_address(set, loop, &target);
+    return code == EXIT_CODE_OK ? command_diagnose(set, loop, &target) : code;
+}
+
 int main(int argc, char **argv)
 {
     struct settings set;
@@ -98,16 +108,20 @@ int main(int argc, char **argv)
         return EXIT_CODE_USAGE;
     show_setup(set.json, opt_colour_wanted(set.colour, stdout));
 
+    /* These two are not talked to like a device that works. */
     bool is_discover = first < end && strcmp(argv[first], "discover") == 0;
+    bool is_diagnose = first < end && strcmp(argv[first], "diagnose") == 0;
     enum exit_code code = EXIT_CODE_OK;
-    if (is_discover && (end != argc || end - first != 1))
-        code = (enum exit_code)say_usage("discover", "expected no arguments and no other command");
-    else if (!is_discover)
+    if ((is_discover || is_diagnose) && (end != argc || end - first != 1))
+        code = (enum exit_code)say_usage(argv[first], "expected no arguments and no other command");
+    else if (!is_discover && !is_diagnose)
         code = (enum exit_code)read_chain(&chain, argc, argv, first, end);
     if (code == EXIT_CODE_OK)
         code = settings_load_devices(&set);
     if (code == EXIT_CODE_OK && uv_loop_init(&loop) == 0) {
-        code = is_discover ? command_discover(&set, &loop) : run_chain(&chain, &set, &loop);
+        code = is_discover   ? command_discover(&set, &loop)
+               : is_diagnose ? run_diagnose(&set, &loop)
+                             : run_chain(&chain, &set, &loop);
         uv_loop_close(&loop);
     }
     free(chain.steps);

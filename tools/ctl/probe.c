@@ -13,6 +13,8 @@ enum {
     NOTHING_MS = 250,    /* a device without a place closes at once (spec section 4.9) */
     HANDSHAKE_MS = 1200, /* real devices answer START within 216 ms, [V] closes up to a second later */
     OLD_MS = 2000,       /* query replies: 99 % within 0.6 s */
+    PATIENT_HANDSHAKE_MS = 3300,
+    PATIENT_OLD_MS = 3700,
     CLEAR_MS = 700,
 };
 
@@ -176,10 +178,12 @@ static void look_at_handshake(struct look *k, struct tw_frame *f)
         p->refused = true;
         k->done = true;
         return;
-    } else if (tw_frame_reframe(f, TW_INTEGRITY_HMAC) == TW_OK) {
+    } else if (f->command != TW_CMD_SESS_KEY_NEG_START && tw_frame_reframe(f, TW_INTEGRITY_HMAC) == TW_OK) {
         p->has_version = true;
         p->version = TW_V34;
-    } else {
+    } else { /* the refusal of an older device, if its CRC were right */
+        p->damaged = true;
+        k->done = true;
         return;
     }
     bool fits = tw_message_open(&m, k->s->crypto, f, p->version, TW_FROM_DEVICE, k->s->target.key, room, sizeof room,
@@ -222,19 +226,22 @@ static bool look(void *ctx)
         }
         k->p->outcome = PROBE_ANSWERED;
         at += consumed;
-        if (f.envelope == TW_ENVELOPE_55AA && tw_frame_crc_matches(&f) && k->wanted != TW_V35)
+        if (k->wanted == TW_V35)
+            look_at_handshake(k, &f);
+        else if (f.envelope == TW_ENVELOPE_55AA && tw_frame_crc_matches(&f))
             look_at_old(k, &f);
         else
-            look_at_handshake(k, &f);
+            k->p->damaged = true;
         if (k->done)
             return true;
     }
     return false;
 }
 
-/* Connect, send, look. wanted: TW_V35 for the handshake, else the version in which was asked. */
-static void exchange(struct session *s, const struct bytes *sent, enum tw_version wanted, uint64_t limit_ms,
-                     struct probe *p)
+/* Connect, send, look. wanted: TW_V35 for the handshake, else the version in which was asked. again: sent too when
+ * half the time has passed; NULL: nothing. */
+static void exchange(struct session *s, const struct bytes *sent, const struct bytes *again, enum tw_version wanted,
+                     uint64_t limit_ms, struct probe *p)
 {
     struct look k = {.s = s, .p = p, .sent = sent, .wanted = wanted};
     memset(p, 0, sizeof *p);
@@ -247,13 +254,15 @@ static void exchange(struct session *s, const struct bytes *sent, enum tw_versio
     }
     uint64_t start = link_now();
     link_write(&s->link, sent->data, sent->len);
-    link_run(&s->link, look, &k, limit_ms);
+    link_run(&s->link, look, &k, again != NULL ? limit_ms / 2 : limit_ms);
+    if (again != NULL && !k.done && !s->link.over) {
+        link_write(&s->link, again->data, again->len);
+        link_run(&s->link, look, &k, limit_ms - limit_ms / 2);
+    }
     look(&k); /* what came together with the end */
     p->ms = link_now() - start;
     p->reply_len = s->link.bytes_in < sizeof p->reply ? s->link.bytes_in : sizeof p->reply;
     memcpy(p->reply, s->link.first, p->reply_len);
-    if (p->outcome == PROBE_SILENT && s->link.bytes_in > 0)
-        p->outcome = PROBE_JUNK; /* half a frame, and no more of it */
     if (p->outcome == PROBE_SILENT && s->link.over)
         p->outcome = s->link.uv_error == UV_EOF ? PROBE_CLOSED : PROBE_RESET;
     session_close(s);
@@ -261,23 +270,27 @@ static void exchange(struct session *s, const struct bytes *sent, enum tw_versio
 
 /* ---- the probes ------------------------------------------------------------------------------------------------ */
 
-void probe_handshake(struct session *s, uint64_t limit_ms, struct probe *p)
+void probe_handshake(struct session *s, bool only_34, uint64_t limit_ms, struct probe *p)
 {
     struct bytes b = {.len = 0};
     uint8_t nonce[TW_SESSION_NONCE_LEN];
     if (session_random(NULL, nonce, sizeof nonce) == 0) {
         put_frame(s, &b, TW_V34, 1, TW_CMD_SESS_KEY_NEG_START, (struct tw_span){nonce, sizeof nonce});
-        put_frame(s, &b, TW_V35, 1, TW_CMD_SESS_KEY_NEG_START, (struct tw_span){nonce, sizeof nonce});
+        if (!only_34)
+            put_frame(s, &b, TW_V35, 1, TW_CMD_SESS_KEY_NEG_START, (struct tw_span){nonce, sizeof nonce});
     }
-    exchange(s, &b, TW_V35, limit_ms, p);
+    exchange(s, &b, NULL, TW_V35, limit_ms, p);
+    p->only_34 = only_34;
 }
 
-void probe_old(struct session *s, uint64_t limit_ms, struct probe *p)
+void probe_old(struct session *s, bool heartbeat, uint64_t limit_ms, struct probe *p)
 {
-    struct bytes b = {.len = 0};
-    put_frame(s, &b, TW_V33, 1, TW_CMD_HEART_BEAT, (struct tw_span){0});
+    struct bytes b = {.len = 0}, again = {.len = 0};
+    if (heartbeat)
+        put_frame(s, &b, TW_V33, 1, TW_CMD_HEART_BEAT, (struct tw_span){0});
     put_query(s, &b, TW_V33, 2);
-    exchange(s, &b, TW_V33, limit_ms, p);
+    put_query(s, &again, TW_V33, 3); /* some devices lose the first request after connecting */
+    exchange(s, &b, &again, TW_V33, limit_ms, p);
 }
 
 /* 3.2 takes an empty control in its form and acknowledges it. 3.1 does so in its own form, and keeps silent when it
@@ -286,9 +299,9 @@ void probe_clear(struct session *s, uint64_t limit_ms, struct probe *p)
 {
     struct bytes b = {.len = 0};
     put_null_control(s, &b, TW_V32, 1);
-    exchange(s, &b, TW_V32, limit_ms, p);
-    p->has_version = true;
-    if (p->outcome == PROBE_ANSWERED && p->is_old && !p->refused) {
+    exchange(s, &b, NULL, TW_V32, limit_ms, p);
+    p->has_version = p->is_old = p->in_clear = true;
+    if (p->outcome == PROBE_ANSWERED && !p->refused) {
         p->version = TW_V32;
         p->key = PROBE_KEY_FITS;
         return;
@@ -296,7 +309,7 @@ void probe_clear(struct session *s, uint64_t limit_ms, struct probe *p)
     struct probe signed31;
     b.len = 0;
     put_null_control(s, &b, TW_V31, 1);
-    exchange(s, &b, TW_V31, limit_ms, &signed31);
+    exchange(s, &b, NULL, TW_V31, limit_ms, &signed31);
     p->version = TW_V31;
     p->key = PROBE_KEY_WRONG;
     if (signed31.outcome == PROBE_ANSWERED && !signed31.refused)
@@ -308,7 +321,7 @@ void probe_clear(struct session *s, uint64_t limit_ms, struct probe *p)
 void probe_nothing(struct session *s, uint64_t limit_ms, struct probe *p)
 {
     struct bytes b = {.len = 0};
-    exchange(s, &b, TW_V33, limit_ms, p);
+    exchange(s, &b, NULL, TW_V33, limit_ms, p);
 }
 
 bool probe_reply_fits(struct session *s, const struct probe *p, const uint8_t *key)
@@ -348,8 +361,67 @@ int probe_busy_trouble(struct session *s, struct trouble *t)
                        s->target.host);
 }
 
-static int junk_trouble(const struct probe *p, struct trouble *t)
+/* ---- all of it ------------------------------------------------------------------------------------------------- */
+
+/* @return true: nothing more to ask */
+static bool settle(struct survey *v, const struct probe *p)
 {
+    if (p->outcome == PROBE_JUNK || p->outcome == PROBE_ECHO || p->outcome == PROBE_NO_CONNECT || p->damaged)
+        v->other = p;
+    else if (p->has_version)
+        v->by = p;
+    return v->other != NULL || v->by != NULL;
+}
+
+static bool survey_old(struct session *s, uint64_t limit_ms, struct survey *v)
+{
+    probe_old(s, true, limit_ms, &v->old);
+    if (v->old.is_old && v->old.in_clear && !v->old.has_version)
+        probe_clear(s, CLEAR_MS, &v->old);
+    if (settle(v, &v->old))
+        return true;
+    if (!v->old.is_old)
+        return false;
+    /* The heart beat was answered, the query not: some hang up after one answer. */
+    struct probe query;
+    probe_old(s, false, limit_ms, &query);
+    if (query.is_old && query.in_clear && !query.has_version)
+        probe_clear(s, CLEAR_MS, &query);
+    if (query.has_version)
+        v->old = query;
+    return settle(v, &v->old) || v->old.is_old;
+}
+
+void probe_survey(struct session *s, bool patient, struct survey *v)
+{
+    memset(v, 0, sizeof *v);
+    v->only34.outcome = PROBE_SILENT;
+    probe_handshake(s, false, HANDSHAKE_MS, &v->both);
+    if (settle(v, &v->both) || survey_old(s, OLD_MS, v))
+        return;
+    probe_handshake(s, true, HANDSHAKE_MS, &v->only34);
+    if (settle(v, &v->only34) || !patient)
+        return;
+    if (v->both.outcome == PROBE_SILENT) {
+        probe_handshake(s, false, PATIENT_HANDSHAKE_MS, &v->both);
+        if (settle(v, &v->both) || v->old.outcome != PROBE_SILENT || survey_old(s, PATIENT_OLD_MS, v))
+            return;
+    }
+    if (v->both.outcome != PROBE_SILENT && v->only34.outcome == PROBE_SILENT) {
+        probe_handshake(s, true, PATIENT_HANDSHAKE_MS, &v->only34);
+        settle(v, &v->only34);
+    }
+}
+
+static int other_trouble(const struct session *s, const struct probe *p, struct trouble *t)
+{
+    if (p->outcome == PROBE_NO_CONNECT) {
+        *t = p->trouble;
+        return -1;
+    }
+    if (p->damaged)
+        return trouble_set(t, TROUBLE_DAMAGED, "try again; if it stays, switch the device off and on",
+                           "%s sends frames whose check value is wrong", s->target.host);
     return trouble_set(t, TROUBLE_NOT_TUYA, "is this the address and port of a Tuya device? `tuya-ctl discover`",
                        p->outcome == PROBE_ECHO ? "what listens there only echoes what is sent"
                                                 : "what answers there does not speak the Tuya protocol");
@@ -357,35 +429,23 @@ static int junk_trouble(const struct probe *p, struct trouble *t)
 
 int probe_version(struct session *s, enum tw_version *v, struct trouble *t)
 {
-    struct probe p, q;
-    probe_handshake(s, HANDSHAKE_MS, &p);
-    if (p.outcome == PROBE_NO_CONNECT) {
-        *t = p.trouble;
-        return -1;
-    }
-    if (p.outcome == PROBE_JUNK || p.outcome == PROBE_ECHO)
-        return junk_trouble(&p, t);
-    if (p.has_version) {
-        *v = p.version;
+    struct survey found;
+    probe_survey(s, true, &found);
+    if (found.by != NULL) {
+        *v = found.by->version;
         return 0;
     }
-    probe_old(s, OLD_MS, &q);
-    if (q.outcome == PROBE_NO_CONNECT) {
-        *t = q.trouble;
-        return -1;
-    }
-    if (q.outcome == PROBE_JUNK || q.outcome == PROBE_ECHO)
-        return junk_trouble(&q, t);
-    if (q.is_old && q.in_clear && !q.has_version)
-        probe_clear(s, CLEAR_MS, &q);
-    if (q.is_old) {
-        *v = q.has_version ? q.version : TW_V33;
+    if (found.other != NULL)
+        return other_trouble(s, found.other, t);
+    if (found.old.is_old) {
+        *v = TW_V33;
         return 0;
     }
-    if (q.outcome == PROBE_SILENT && p.outcome == PROBE_SILENT)
+    enum probe_outcome both = found.both.outcome, old = found.old.outcome, only34 = found.only34.outcome;
+    if (only34 == PROBE_SILENT)
         return trouble_set(t, TROUBLE_SILENT, "switch the device off and on; `tuya-ctl diagnose` says more",
                            "the device takes connections but answers nothing, in no version");
-    if (q.outcome == PROBE_RESET || p.outcome == PROBE_RESET)
+    if (both == PROBE_RESET || old == PROBE_RESET || only34 == PROBE_RESET)
         return trouble_from_uv(t, UV_ECONNRESET, false, s->target.host, s->target.port);
     if (probe_is_busy(s))
         return probe_busy_trouble(s, t);

@@ -3,7 +3,7 @@
  * Each probe is a connection of its own that says one thing and looks at what comes back:
  *
  *   handshake   START of 3.4 and of 3.5 in one segment: the envelope of the answer tells the version, its check
- *               value tells whether the key fits (spec section 1.7)
+ *               value tells whether the key fits (spec section 1.7); and START of 3.4 alone
  *   old         an empty heart beat, answered by every 3.1 to 3.3 device without a key, and a query of 3.3: the
  *               encoding of the answer tells 3.3 from its elders
  *   clear       an empty question as control in the form of 3.2 and of 3.1: tells those two apart
@@ -37,8 +37,10 @@ struct probe {
     enum probe_outcome outcome;
     bool has_version;
     enum tw_version version;
+    bool only_34;  /* handshake: 3.5 was not tried */
     bool is_old;   /* answers CRC frames: 3.1 to 3.3 */
     bool in_clear; /* ... and in clear: 3.1 or 3.2 */
+    bool damaged;  /* frames whose check value is wrong, where it needs no key */
     enum probe_key key;
     bool refused;        /* the answer is an error text, or return code 1 */
     char text[64];       /* that text, "" when it cannot be read */
@@ -50,13 +52,25 @@ struct probe {
 };
 
 /** Each fills *p. limit_ms: how long to wait for an answer. */
-void probe_handshake(struct session *s, uint64_t limit_ms, struct probe *p);
-void probe_old(struct session *s, uint64_t limit_ms, struct probe *p);
+void probe_handshake(struct session *s, bool only_34, uint64_t limit_ms, struct probe *p);
+void probe_old(struct session *s, bool heartbeat, uint64_t limit_ms, struct probe *p);
 void probe_clear(struct session *s, uint64_t limit_ms, struct probe *p);
 void probe_nothing(struct session *s, uint64_t limit_ms, struct probe *p);
 
 /** Read the reply of probe_old() or probe_handshake() again under another key. */
 bool probe_reply_fits(struct session *s, const struct probe *p, const uint8_t *key);
+
+/** All of it, in the order that usually ends soonest. */
+struct survey {
+    struct probe both;   /* START of 3.4 and 3.5 */
+    struct probe only34; /* START of 3.4 alone: some close when they see the other envelope */
+    struct probe old;
+    const struct probe *by;    /* one of these, which found the version; NULL: none did */
+    const struct probe *other; /* one of these, which found something that is no device; NULL */
+};
+
+/** @param patient  wait for slow devices too: up to 12 seconds in place of 5 */
+void probe_survey(struct session *s, bool patient, struct survey *v);
 
 /** Find the version. @return 0 and *v; -1 and t */
 int probe_version(struct session *s, enum tw_version *v, struct trouble *t);
