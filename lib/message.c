@@ -176,15 +176,21 @@ static void base64_encode(uint8_t *out, const uint8_t *in, size_t n)
     }
 }
 
-static int base64_value(uint8_t ch)
+/* What a digit stands for, 0x20 to 0x7F; 64: it is none. */
+enum { NO_DIGIT = 64, FIRST_DIGIT = 0x20 };
+static const uint8_t base64_values[] = {
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 62, 64, 64, 64, 63, /* 0x20 */
+    52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 64, 64, 64, 64, 64, 64, /* 0x30 */
+    64, 0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, /* 0x40 */
+    15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 64, 64, 64, 64, 64, /* 0x50 */
+    64, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, /* 0x60 */
+    41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 64, 64, 64, 64, 64, /* 0x70 */
+};
+
+static inline uint32_t base64_value(uint8_t ch)
 {
-    if (ch >= 'A' && ch <= 'Z')
-        return ch - 'A';
-    if (ch >= 'a' && ch <= 'z')
-        return ch - 'a' + 26;
-    if (ch >= '0' && ch <= '9')
-        return ch - '0' + 52;
-    return ch == '+' ? 62 : ch == '/' ? 63 : -1;
+    unsigned i = (unsigned)ch - FIRST_DIGIT;
+    return i < sizeof base64_values ? base64_values[i] : NO_DIGIT;
 }
 
 /* Standard alphabet with padding, no line breaks. */
@@ -198,18 +204,27 @@ static int base64_decode(uint8_t *out, size_t cap, size_t *out_len, struct tw_sp
     size_t n = in.len / 4 * 3 - pad;
     if (n > cap)
         return TW_E_CAPACITY;
+
+    uint32_t strange = 0; /* NO_DIGIT if one was none */
     size_t at = 0;
-    for (size_t i = 0; i < in.len; i += 4) {
-        uint32_t v = 0;
-        for (size_t k = 0; k < 4; k++) {
-            int digit = i + k >= in.len - pad ? 0 : base64_value(in.data[i + k]);
-            if (digit < 0)
-                return TW_E_PAYLOAD;
-            v = v << 6 | (uint32_t)digit;
-        }
-        for (int shift = 16; shift >= 0 && at < n; shift -= 8)
+    for (const uint8_t *p = in.data, *end = in.data + in.len - (pad > 0 ? 4 : 0); p < end; p += 4, at += 3) {
+        uint32_t a = base64_value(p[0]), b = base64_value(p[1]), c = base64_value(p[2]), d = base64_value(p[3]);
+        strange |= a | b | c | d;
+        uint32_t v = a << 18 | b << 12 | c << 6 | d;
+        out[at] = (uint8_t)(v >> 16);
+        out[at + 1] = (uint8_t)(v >> 8);
+        out[at + 2] = (uint8_t)v;
+    }
+    if (pad > 0) {
+        const uint8_t *p = in.data + in.len - 4;
+        uint32_t a = base64_value(p[0]), b = base64_value(p[1]), c = pad == 1 ? base64_value(p[2]) : 0;
+        strange |= a | b | c;
+        uint32_t v = a << 18 | b << 12 | c << 6;
+        for (int shift = 16; at < n; shift -= 8)
             out[at++] = (uint8_t)(v >> shift);
     }
+    if (strange & NO_DIGIT)
+        return TW_E_PAYLOAD;
     *out_len = n;
     return TW_OK;
 }
