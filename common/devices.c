@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include "common/bulk.h"
 #include "common/file.h"
+#include "tuyawire/dps.h"
 #include "tuyawire/error.h"
 
 enum { ARENA_CHUNK = 64 * 1024, SCALE_MAX = 9 };
@@ -23,6 +25,8 @@ struct devices_store {
     struct chunk *chunks;
     struct devices_entry *entries;
     const struct devices_entry **by_id; /* sorted by id; of equal ids the last of the file stands first */
+    struct bulk bulk;                   /* while the text is read */
+    bool broken;                        /* something that was taken out of it is not JSON */
 };
 
 static void *take(struct devices_store *s, size_t size)
@@ -40,6 +44,16 @@ static void *take(struct devices_store *s, size_t size)
     void *p = (char *)c->data + c->used;
     c->used += size;
     return p;
+}
+
+static const char *keep_span(struct devices_store *s, struct tw_span text)
+{
+    char *copy = take(s, text.len + 1);
+    if (copy == NULL)
+        return "";
+    memcpy(copy, text.data, text.len);
+    copy[text.len] = '\0';
+    return copy;
 }
 
 /* A copy of text; "" for NULL and for text that does not fit into memory, which only costs a name. */
@@ -191,7 +205,7 @@ static int compare_dps(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void read_mapping(struct devices_entry *e, struct devices_store *s, const cJSON *mapping)
+static void read_own_mapping(struct devices_entry *e, struct devices_store *s, const cJSON *mapping)
 {
     if (!cJSON_IsObject(mapping))
         return;
@@ -211,6 +225,29 @@ static void read_mapping(struct devices_entry *e, struct devices_store *s, const
     qsort(dps, n, sizeof *dps, compare_dps);
     e->dps = dps;
     e->n_dps = n;
+}
+
+/* Devices with the same mapping share what was read from it. */
+static void read_mapping(struct devices_entry *e, struct devices_store *s, const cJSON *mapping)
+{
+    struct bulk_item *item = bulk_item_of(&s->bulk, mapping);
+    if (item == NULL) {
+        read_own_mapping(e, s, mapping);
+        return;
+    }
+    if (!item->is_made) {
+        cJSON *tree = cJSON_ParseWithLength((const char *)item->text.data, item->text.len);
+        struct devices_entry first = {.dps = NULL};
+        s->broken |= tree == NULL;
+        read_own_mapping(&first, s, tree);
+        cJSON_Delete(tree);
+        item->made = first.dps;
+        item->n_made = first.n_dps;
+        item->is_made = true;
+    }
+    e->has_mapping = true;
+    e->dps = item->made;
+    e->n_dps = item->n_made;
 }
 
 /* --- one device --- */
@@ -245,13 +282,23 @@ static void read_version(struct devices_entry *e, struct devices_store *s, const
 /* A scan keeps the whole reply, {"dps":{"dps":{..}}}; the scanner's other output keeps the data points alone. */
 static void read_values_text(struct devices_entry *e, struct devices_store *s, const cJSON *dps)
 {
-    const cJSON *inner = cJSON_GetObjectItemCaseSensitive(dps, "dps");
-    const cJSON *object = cJSON_IsObject(inner) ? inner : dps;
-    if (!cJSON_IsObject(object) || object->child == NULL || dp_id_of(object->child->string) == 0)
+    const struct bulk_item *item = bulk_item_of(&s->bulk, dps);
+    if (item == NULL)
+        return; /* null, or {} */
+    struct tw_span object = item->text, name;
+    struct tw_value v;
+    struct tw_dp first;
+    size_t pos = 0;
+    s->broken |= tw_json_check(object) != TW_OK;
+    if (s->broken)
         return;
-    char *text = cJSON_PrintUnformatted(object);
-    e->values = keep(s, text);
-    cJSON_free(text);
+    while (tw_json_next_member(&name, &v, &pos, item->text) == 1) {
+        if (name.len == 3 && memcmp(name.data, "dps", 3) == 0 && v.type == TW_VALUE_OBJECT)
+            object = v.text;
+    }
+    pos = 0;
+    if (tw_dps_next(&first, &pos, object) == 1)
+        e->values = keep_span(s, object);
 }
 
 static const struct {
@@ -365,8 +412,21 @@ static int read_list(struct devices *d, const cJSON *list)
     return 0;
 }
 
-static int why_not_json(struct why *why, const char *name, const char *text, size_t len, const char *at)
+static bool is_blank(const char *p, const char *end)
 {
+    while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r' || *p == '\0'))
+        p++;
+    return p == end;
+}
+
+/* cJSON says where: it reads the whole text once more for that. */
+static int why_not_json(struct why *why, const char *name, const char *text, size_t len)
+{
+    const char *at = NULL;
+    cJSON *root = cJSON_ParseWithLengthOpts(text, len, &at, 0);
+    if (root != NULL && is_blank(at, text + len))
+        at = text; /* it is content with what we are not: text that is not UTF-8, or too deep */
+    cJSON_Delete(root);
     size_t line = 1, column = 1;
     if (at == NULL || at < text || at > text + len)
         at = text;
@@ -387,34 +447,49 @@ static const cJSON *list_in(const cJSON *root)
     return cJSON_IsArray(list) ? list : NULL;
 }
 
-static bool is_blank(const char *p, const char *end)
+/* The tree of a text; what is bulky stays outside, in bulk. NULL: it is not JSON, or there is no memory. */
+static cJSON *tree_of(struct bulk *bulk, const char *text, size_t len)
 {
-    while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r' || *p == '\0'))
-        p++;
-    return p == end;
+    char *copy = malloc(len + 1);
+    size_t n = 0;
+    const char *end = NULL;
+    cJSON *root = NULL;
+    if (copy != NULL && bulk_take(bulk, copy, &n, text, len) == 0)
+        root = cJSON_ParseWithLengthOpts(copy, n, &end, 0);
+    if (root != NULL && !is_blank(end, copy + n)) {
+        cJSON_Delete(root);
+        root = NULL;
+    }
+    if (copy != NULL)
+        explicit_bzero(copy, n); /* keys */
+    free(copy);
+    return root;
 }
 
 /* see common/devices.h */
 int devices_parse(struct devices *out, const char *text, size_t len, const char *name, struct why *why)
 {
     struct devices d = {.store = calloc(1, sizeof(struct devices_store))};
-    const char *end = NULL;
-    cJSON *root = d.store == NULL ? NULL : cJSON_ParseWithLengthOpts(text, len, &end, 0);
+    cJSON *root = d.store == NULL ? NULL : tree_of(&d.store->bulk, text, len);
     const cJSON *list = list_in(root);
     int rc;
     if (d.store == NULL)
         rc = why_set(why, "%s: out of memory", name);
-    else if (root == NULL || !is_blank(end, text + len))
-        rc = why_not_json(why, name, text, len, end);
+    else if (root == NULL)
+        rc = why_not_json(why, name, text, len);
     else if (list == NULL)
         rc = why_set(why, "%s: expected a list of devices, or an object with a list \"devices\"", name);
     else if (read_list(&d, list) != 0)
         rc = why_set(why, "%s: out of memory", name);
+    else if (d.store->broken)
+        rc = why_not_json(why, name, text, len);
     else if (d.n == 0)
         rc = why_set(why, "%s: there is no device with an \"id\" in it", name);
     else
         rc = 0;
     cJSON_Delete(root);
+    if (d.store != NULL)
+        bulk_free(&d.store->bulk);
     if (rc == 0)
         *out = d;
     else
