@@ -401,6 +401,8 @@ struct house {
     struct problems *problems;
     struct made *made; /* hash table */
     size_t n_made, n_slots;
+    const struct devices_dp *last_dps; /* and its hash */
+    uint64_t last_hash;
     const struct devices_entry **subs; /* those behind a gateway, sorted by it */
     size_t n_subs;
 };
@@ -410,11 +412,9 @@ static uint64_t hash_more(uint64_t h, const char *s)
     return hash_mix(h ^ hash_text(span_of(s)));
 }
 
-/* Of everything that goes into a shape. */
-static uint64_t hash_entry(const struct devices_entry *e, struct tw_span values)
+static uint64_t hash_mapping(const struct devices_entry *e)
 {
-    uint64_t h = hash_more(hash_more(hash_more(e->has_mapping, e->category), e->product_id), e->product_name);
-    h ^= strlen(e->id) == 20;
+    uint64_t h = e->has_mapping;
     for (size_t i = 0; i < e->n_dps; i++) {
         const struct devices_dp *dp = &e->dps[i];
         h = hash_more(hash_more(h ^ dp->id, dp->code), dp->unit);
@@ -424,6 +424,18 @@ static uint64_t hash_entry(const struct devices_entry *e, struct tw_span values)
         for (size_t k = 0; k < dp->n_labels; k++)
             h = hash_more(h, dp->labels[k]);
     }
+    return h;
+}
+
+/* Of everything that goes into a shape. Devices that share a mapping mostly follow one another. */
+static uint64_t hash_entry(struct house *house, const struct devices_entry *e, struct tw_span values)
+{
+    if (house->last_dps == NULL || house->last_dps != e->dps) {
+        house->last_dps = e->dps;
+        house->last_hash = hash_mapping(e);
+    }
+    uint64_t h = hash_more(hash_more(hash_more(house->last_hash, e->category), e->product_id), e->product_name);
+    h ^= strlen(e->id) == 20;
     struct tw_dp v;
     for (size_t pos = 0; tw_dps_next(&v, &pos, values) == 1;)
         h = hash_mix(h ^ v.id << 3 ^ (uint64_t)v.value.type);
@@ -450,7 +462,7 @@ static int profile_for(const struct profile **out, struct house *h, const struct
         h->made = made;
         h->n_slots = n;
     }
-    uint64_t hash = hash_entry(e, values);
+    uint64_t hash = hash_entry(h, e, values);
     size_t at = (size_t)hash & (h->n_slots - 1);
     while (h->made[at].hash != 0 && h->made[at].hash != hash)
         at = (at + 1) & (h->n_slots - 1);
@@ -674,8 +686,24 @@ static void put_key(struct tw_text *t, const uint8_t key[TW_KEY_LEN])
     tw_text_put(t, ",\n");
 }
 
-static void put_entry(struct tw_text *t, const struct device *d, const struct device_child *child,
-                      const struct shape *shape, const char *ip)
+/* The mapping that was written last, and where: most devices have the same. */
+struct last_mapping {
+    const struct shape *shape;
+    size_t begin, end;
+};
+
+static void put_mapping(struct tw_text *t, struct last_mapping *last, const struct shape *shape)
+{
+    size_t begin = t->len;
+    if (last->shape == shape && !t->overflow)
+        tw_text_put_span(t, (struct tw_span){(const uint8_t *)t->data + last->begin, last->end - last->begin});
+    else
+        shape_write_mapping(t, shape);
+    *last = (struct last_mapping){shape, begin, t->len};
+}
+
+static void put_entry(struct tw_text *t, struct last_mapping *last, const struct device *d,
+                      const struct device_child *child, const struct shape *shape, const char *ip)
 {
     char mac[18];
     snprintf(mac, sizeof mac, "02:00:%02x:%02x:%02x:%02x", (unsigned)(d->number >> 24),
@@ -695,7 +723,7 @@ static void put_entry(struct tw_text *t, const struct device *d, const struct de
         put(t, "parent", d->id);
     }
     tw_text_put(t, "        \"mapping\": ");
-    shape_write_mapping(t, shape);
+    put_mapping(t, last, shape);
     tw_text_put(t, ",\n");
     put(t, "ip", child != NULL ? "" : ip);
     tw_text_put(t, "        \"version\": \"");
@@ -705,16 +733,17 @@ static void put_entry(struct tw_text *t, const struct device *d, const struct de
 
 static void put_devices(struct tw_text *t, const struct fleet *f, const char *const *ip, size_t n_ip)
 {
+    struct last_mapping last = {NULL, 0, 0};
     tw_text_put(t, "[\n");
     for (size_t i = 0; i < f->n; i++) {
         const struct device *d = &f->devices[i];
         const char *address = ip == NULL || n_ip == 0 ? d->ip : ip[i < n_ip ? i : n_ip - 1];
         if (i > 0)
             tw_text_put(t, ",\n");
-        put_entry(t, d, NULL, &d->profile->shape, address);
+        put_entry(t, &last, d, NULL, &d->profile->shape, address);
         for (size_t k = 0; k < d->n_children; k++) {
             tw_text_put(t, ",\n");
-            put_entry(t, d, &d->children[k], &d->profile->children[k].shape, address);
+            put_entry(t, &last, d, &d->children[k], &d->profile->children[k].shape, address);
         }
     }
     tw_text_put(t, "\n]\n");
@@ -723,7 +752,7 @@ static void put_devices(struct tw_text *t, const struct fleet *f, const char *co
 /* see fleet.h. Source of the shape: TinyTuya wizard, 2025. */
 char *fleet_write_devices(const struct fleet *f, const char *const *ip, size_t n_ip, size_t *len)
 {
-    for (size_t cap = 4096 + f->n * 2048;; cap *= 2) {
+    for (size_t cap = 8192 + f->n * 2560;; cap *= 2) {
         struct tw_text t = {.data = malloc(cap), .cap = cap - 1};
         if (t.data == NULL)
             return NULL;
