@@ -288,9 +288,61 @@ static void a_snapshot_gives_values_and_data_points(void **state)
     assert_string_equal(value_of(p, 1), "true");
     assert_string_equal(value_of(p, 38), "\"memory\"");
     assert_string_equal(value_of(p, 19), "19902");
-    assert_string_equal(value_of(p, 102), "12345678901234"); /* every digit */
+    assert_string_equal(value_of(p, 101), "1.50"); /* every digit */
+    assert_string_equal(value_of(p, 102), "12345678901234");
     assert_false(plug_has_due(p));
     fleet_free(&f);
+}
+
+/* Equal texts are kept once while a list is read; lists that try to confuse that. */
+static void mappings_of_any_layout_are_read(void **state)
+{
+    (void)state;
+    static const char *const mappings[] = {
+        "\"mapping\":{\"1\":{\"code\":\"switch_1\",\"type\":\"Boolean\",\"values\":{}}}",
+        "\"mapping\" :\n {\"1\": {\"code\":\"switch_1\",\"type\":\"Boolean\",\"values\":\"{\\\"}\\\\\"}}",
+        "\"model\":\"a,\\\"mapping\\\":{\",\"mapping\":{\"1\":{\"code\":\"switch_1\",\"type\":\"Boolean\"}}",
+        "\"mapping\":{\"\":0},\"mapping\":{\"1\":{\"code\":\"switch_1\",\"type\":\"Boolean\"}}",
+        "\"other\":{\"mapping\":{\"2\":{}}},\"mapping\":{\"1\":{\"code\":\"switch_1\",\"type\":\"Boolean\"}}",
+    };
+    char list[4096] = "[";
+    for (size_t i = 0; i < 15; i++)
+        sprintf(list + strlen(list), "%s{\"id\":\"bf%020zu\",\"key\":\"0123456789abcdef\",\"category\":\"cz\",%s}",
+                i > 0 ? "," : "", i, mappings[i % 5]);
+    strcat(list, "]");
+    struct fleet f;
+    house(&f, list, NULL);
+    assert_int_equal(f.n, 15);
+    for (size_t i = 0; i < 15; i++) {
+        assert_int_equal(f.devices[i].profile->shape.n_dps, 1);
+        assert_int_equal(f.devices[i].profile->shape.dps[0].role, ROLE_RELAY);
+    }
+    fleet_free(&f);
+}
+
+/* Wherever a list is cut or damaged, it is refused, and the message says where. */
+static void a_damaged_list_is_located(void **state)
+{
+    (void)state;
+    const char *list = "[" KETTLE ",\n" KETTLE "]";
+    size_t len = strlen(list);
+    for (size_t n = 0; n < len; n++) {
+        struct devices d;
+        struct why why = {""};
+        char *copy = malloc(n + 1); /* on the heap, so that a reader past the end is caught */
+        memcpy(copy, list, n);
+        assert_int_equal(devices_parse(&d, copy, n, "list", &why), -1);
+        assert_non_null(strstr(why.text, "list, line "));
+        free(copy);
+    }
+    char *copy = strdup(list);
+    char *at = strstr(strchr(copy, '\n'), "\"values\":");
+    at[9] = ';';
+    struct devices d;
+    struct why why = {""};
+    assert_int_equal(devices_parse(&d, copy, len, "list", &why), -1);
+    assert_non_null(strstr(why.text, "line 2, column"));
+    free(copy);
 }
 
 static void a_snapshot_alone_is_a_house_too(void **state)
@@ -362,6 +414,8 @@ int main(void)
         cmocka_unit_test(who_cannot_be_simulated_is_named),
         cmocka_unit_test(a_house_of_nobody_is_an_error),
         cmocka_unit_test(a_snapshot_gives_values_and_data_points),
+        cmocka_unit_test(mappings_of_any_layout_are_read),
+        cmocka_unit_test(a_damaged_list_is_located),
         cmocka_unit_test(a_snapshot_alone_is_a_house_too),
         cmocka_unit_test(ten_thousand_devices_are_no_trouble),
     };
