@@ -38,16 +38,16 @@ static guint32 name_of(const struct tw_frame *f)
     return name != 0 ? name : 1; /* 0 is the mark of begin_columns() */
 }
 
-static const struct tuya_sight *sight_of(packet_info *pinfo, const struct tw_frame *f, uint8_t *buf, size_t cap)
+static const struct tuya_sight *sight_of(packet_info *pinfo, const struct tw_frame *f)
 {
-    static const struct tuya_sight unseen = {.version = TW_V33, .error = TW_E_STATE, .key = TUYA_NO_KEY};
+    static const struct tuya_sight unseen = {.version = TW_V33, .error = TW_E_STATE};
     guint32 name = name_of(f);
     const struct tuya_sight *s = p_get_proto_data(wmem_file_scope(), pinfo, proto_tuya, name);
     if (s != NULL)
         return s;
     if (PINFO_FD_VISITED(pinfo) || pinfo->flags.in_error_pkt)
         return &unseen; /* an ICMP error quotes it, or it is only complete now: no place to learn from */
-    struct tuya_sight *kept = (struct tuya_sight *)tuya_flow_meet(tuya_flow_of(pinfo), pinfo, f, buf, cap);
+    struct tuya_sight *kept = tuya_flow_meet(tuya_flow_of(pinfo), pinfo, f);
     p_add_proto_data(wmem_file_scope(), pinfo, proto_tuya, name, kept);
     return kept;
 }
@@ -65,7 +65,7 @@ static void dissect_frame(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tree, s
     size_t cap = f.body.len + 1;
     uint8_t *buf = wmem_alloc(pinfo->pool, cap);
     struct tw_message m;
-    const struct tuya_sight *s = sight_of(pinfo, &f, buf, cap);
+    const struct tuya_sight *s = sight_of(pinfo, &f);
     bool open = tuya_sight_open(s, &f, &m, buf, cap) == TW_OK;
     tuya_show(&(struct tuya_view){.pinfo = pinfo,
                                   .tvb = tvb,
@@ -199,8 +199,7 @@ static void show_datagram(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tree, c
     struct tuya_sight s = {.version = f->envelope == TW_ENVELOPE_6699 ? TW_V35 : TW_V33,
                            .version_known = true,
                            .integrity = f->integrity,
-                           .error = error,
-                           .key = TUYA_NO_KEY};
+                           .error = error};
     if (error == TW_OK) {
         s.version = d->message.version;
         s.use = d->message.encrypted ? TUYA_KEY_DISCOVERY : TUYA_KEY_NONE;
@@ -223,7 +222,7 @@ static void show_datagram(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tree, c
 static bool show_if_tuya(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tree, bool guessing)
 {
     guint len = tvb_captured_length(tvb);
-    if (len == 0 || tuya_bench() == NULL)
+    if (len == 0 || tuya_keyring() == NULL)
         return false;
     const guint8 *p = tvb_get_ptr(tvb, 0, (gint)len);
     uint8_t *buf = wmem_alloc(pinfo->pool, len);
@@ -233,7 +232,7 @@ static bool show_if_tuya(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tree, bo
     int framed = tw_frame_parse(&f, &consumed, p, len, &capture_rules);
     if (guessing && (framed != TW_OK || consumed != len || f.command > COMMAND_MAX))
         return false;
-    int rc = tw_discovery_open(&d, tuya_bench(), p, len, buf, len);
+    int rc = tw_discovery_open(&d, tw_keyring_crypto(tuya_keyring()), p, len, buf, len);
     if (rc == TW_OK)
         remember_announcement(pinfo, &d);
     if (framed == TW_OK)

@@ -2,18 +2,16 @@
 /* tuya-flow.h - what is known of one TCP connection, and how each of its frames opens.
  *
  * Wireshark dissects a capture once from front to back and later any frame in any order: on selection, filtering, a
- * second pass. So everything that depends on the past happens in tuya_flow_meet(), on the first pass: version, side,
- * key, session keys, pairs of request and reply. Its result, a struct tuya_sight, stays with the frame and is all
- * that later passes need: tuya_sight_open() does not look at the connection.
- *
- * The procedure is that of the protocol specification for observers (section 8): bytes decide the version, keys are
- * found by trying, session keys come out of the handshake, the newest first. Work is bounded: after a few rounds
- * over all keys that opened nothing, a connection is left alone. */
+ * second pass. So everything that depends on the past happens in tuya_flow_meet(), on the first pass: there the
+ * library's observer of this connection finds version, side, key and session, and requests are paired with replies.
+ * The result, a struct tuya_sight, stays with the frame and is all that later passes need: tuya_sight_open() does not
+ * look at the connection. */
 #ifndef TUYA_FLOW_H
 #define TUYA_FLOW_H
 
 #include <stdbool.h>
 #include <epan/packet.h>
+#include "tuya-keys.h"
 #include "tuyawire/message.h"
 
 enum tuya_key_use { TUYA_KEY_NONE, TUYA_KEY_LOCAL, TUYA_KEY_SESSION, TUYA_KEY_DISCOVERY };
@@ -31,14 +29,13 @@ struct tuya_sight {
     bool version_known; /**< false: a CRC frame that could be of several versions */
     enum tw_integrity integrity;
     enum tw_direction direction;
-    int error; /**< TW_OK, or why the frame cannot be opened */
-    int key;   /**< index into the ring of keys; TUYA_NO_KEY */
+    int error;                  /**< TW_OK, or why the frame cannot be opened */
+    const struct tuya_key *key; /**< what opens it; NULL: it needs none, or nobody has it */
     enum tuya_key_use use;
-    unsigned flags;     /**< for tw_message_open() */
     const char *device; /**< id; NULL: not known */
     bool seq_went_back;
     uint32_t seq_before;            /**< valid if seq_went_back */
-    bool impostor;                  /**< handshake: the proof does not fit */
+    bool impostor;                  /**< RESP: the proof does not fit the nonce of START */
     bool zero_key;                  /**< RESP: the session key begins with 00 */
     struct tuya_exchange *exchange; /**< NULL: neither request nor reply */
     bool is_reply;
@@ -55,9 +52,8 @@ bool tuya_flow_is_tuya(const struct tuya_flow *flow, const packet_info *pinfo);
 /** The version the connection turned out to have, for frames that do not say. False: still not known. */
 bool tuya_flow_version(const struct tuya_flow *flow, enum tw_version *out);
 
-/** First pass: meet the next frame of the connection. buf: room for f->body.len bytes. */
-const struct tuya_sight *tuya_flow_meet(struct tuya_flow *flow, packet_info *pinfo, const struct tw_frame *f,
-                                        uint8_t *buf, size_t cap);
+/** First pass: meet the next frame of the connection. */
+struct tuya_sight *tuya_flow_meet(struct tuya_flow *flow, packet_info *pinfo, const struct tw_frame *f);
 
 /** Any pass: open the frame again. f is reframed as the sight says.
  * @return s->error, or that of tw_message_open() */
@@ -65,9 +61,6 @@ int tuya_sight_open(const struct tuya_sight *s, struct tw_frame *f, struct tw_me
 
 /** First pass: a discovery datagram told which device has this address. */
 void tuya_flow_announced(const address *addr, const char *id, size_t id_len, bool has_version, enum tw_version v);
-
-/** The bench for whoever opens messages here. NULL if there is no memory. */
-tw_crypto *tuya_bench(void);
 
 void tuya_flow_register(int proto); /* routines for opening and closing captures, too */
 

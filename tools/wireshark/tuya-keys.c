@@ -79,24 +79,28 @@ void tuya_keys_preferences(module_t *module)
                                        &keylog_path_pref, FALSE);
 }
 
-/* ---- the ring ------------------------------------------------------------------------------------------------- */
+/* ---- the keys --------------------------------------------------------------------------------------------------- */
 
-static GPtrArray *ring; /* of struct tuya_key: n_local local keys, then session keys */
-static GArray *in_log;  /* of int: which of them are from the key log */
-static int n_local;
+static tw_keyring *ring;
+static GHashTable *known; /* the key's bytes -> struct tuya_key, which owns them */
 static struct devices devices;
-static gint64 log_size; /* bytes of the key log when it was read last */
-static guint log_taken; /* entries of it that are in the ring */
+static gint64 log_size;  /* bytes of the key log when it was read last */
+static size_t log_taken; /* entries of it that are in the ring */
 
-static int ring_add(struct tuya_key k)
+/* Keys are as good as random: their first bytes are hash enough. */
+static guint hash_key(gconstpointer key)
 {
-    struct tuya_key *kept = g_new(struct tuya_key, 1);
-    *kept = k;
-    g_ptr_array_add(ring, kept);
-    return (int)ring->len - 1;
+    guint h;
+    memcpy(&h, key, sizeof h);
+    return h;
 }
 
-static void ring_free(gpointer p)
+static gboolean equal_keys(gconstpointer a, gconstpointer b)
+{
+    return memcmp(a, b, TW_KEY_LEN) == 0;
+}
+
+static void free_key(gpointer p)
 {
     struct tuya_key *k = p;
     volatile uint8_t *key = k->key; /* volatile: the bytes go even though nobody reads them again */
@@ -105,6 +109,27 @@ static void ring_free(gpointer p)
     g_free(k->device);
     g_free(k->note);
     g_free(k);
+}
+
+/* The first that brings a key names it. */
+static const struct tuya_key *know(const uint8_t key[TW_KEY_LEN], const char *device, const char *note)
+{
+    struct tuya_key *k = g_hash_table_lookup(known, key);
+    if (k != NULL)
+        return k;
+    k = g_new0(struct tuya_key, 1);
+    memcpy(k->key, key, TW_KEY_LEN);
+    k->device = g_strdup(device);
+    k->note = g_strdup(note);
+    g_hash_table_insert(known, k->key, k);
+    return k;
+}
+
+static void add_local(const uint8_t key[TW_KEY_LEN], const char *device, const char *note, const enum tw_version *v)
+{
+    struct tw_span id = {(const uint8_t *)device, device == NULL ? 0 : strlen(device)};
+    if (tw_keyring_add(ring, key, id, v) == TW_OK)
+        know(key, device, note);
 }
 
 /* A file that cannot be used is said once, not at every new dissection of the same capture. */
@@ -118,21 +143,21 @@ static void complain(const char *what, const struct why *why)
     last = text;
 }
 
-static bool given(const char *path)
+static bool given(const char *text)
 {
-    return path != NULL && path[0] != '\0';
+    return text != NULL && text[0] != '\0';
 }
 
 static void take_rows(void)
 {
     for (guint i = 0; i < n_rows; i++) {
-        struct tuya_key k = {0};
-        if (rows[i].key == NULL || opt_key(k.key, rows[i].key, NULL) != 0)
+        uint8_t key[TW_KEY_LEN];
+        if (rows[i].key == NULL || opt_key(key, rows[i].key, NULL) != 0)
             continue; /* the table refuses such rows; one edited by hand may hold them */
         bool any = !given(rows[i].device) || strcmp(rows[i].device, "*") == 0;
-        k.device = any ? NULL : g_strdup(rows[i].device);
-        k.note = given(rows[i].note) ? g_strdup(rows[i].note) : g_strdup("from the table of keys");
-        ring_add(k);
+        add_local(key, any ? NULL : rows[i].device, given(rows[i].note) ? rows[i].note : "from the table of keys",
+                  NULL);
+        memset(key, 0, sizeof key);
     }
 }
 
@@ -148,15 +173,12 @@ static void take_devices(void)
     }
     for (size_t i = 0; i < devices.n; i++) {
         const struct devices_entry *e = &devices.entries[i];
-        if (e->key_state != DEVICES_KEY_OK || e->sub)
-            continue;
-        struct tuya_key k = {.device = g_strdup(e->id), .note = g_strdup(given(e->name) ? e->name : e->id)};
-        memcpy(k.key, e->key, TW_KEY_LEN);
-        ring_add(k);
+        if (e->key_state == DEVICES_KEY_OK && !e->sub)
+            add_local(e->key, e->id, given(e->name) ? e->name : e->id, e->has_version ? &e->version : NULL);
     }
 }
 
-static bool take_log(void)
+static void take_log(void)
 {
     struct why why;
     struct keylog log;
@@ -164,35 +186,31 @@ static bool take_log(void)
     log_size = g_stat(keylog_path_pref, &st) == 0 ? (gint64)st.st_size : -1;
     if (keylog_load(&log, keylog_path_pref, &why) != 0) {
         complain("key log", &why);
-        return false;
+        return;
     }
-    bool more = log.n > log_taken;
-    for (size_t i = log_taken; i < log.n; i++) {
-        const struct keylog_entry *e = &log.entries[i];
-        struct tuya_key k = {
-            .device = e->device_id[0] != '\0' ? g_strdup(e->device_id) : NULL,
-            .note = g_strdup("from the key log"),
-            .version = e->version,
-            .from_log = true,
-        };
-        memcpy(k.key, e->key, TW_KEY_LEN);
-        int at = ring_add(k);
-        g_array_append_val(in_log, at);
+    for (; log_taken < log.n; log_taken++) {
+        const struct keylog_entry *e = &log.entries[log_taken];
+        struct tw_session_secret secret = {.version = e->version};
+        memcpy(secret.client_nonce, e->client_nonce, TW_SESSION_NONCE_LEN);
+        memcpy(secret.key, e->key, TW_KEY_LEN);
+        if (tw_keyring_add_session(ring, &secret) == TW_OK)
+            know(e->key, given(e->device_id) ? e->device_id : NULL, "from the key log");
+        memset(&secret, 0, sizeof secret);
     }
-    log_taken = MAX(log_taken, (guint)log.n);
     keylog_free(&log);
-    return more;
 }
 
 /* see tuya-keys.h */
 void tuya_keys_fill(void)
 {
     tuya_keys_wipe();
-    ring = g_ptr_array_new_with_free_func(ring_free);
-    in_log = g_array_new(FALSE, TRUE, sizeof(int));
+    if (tw_keyring_new(&ring) != TW_OK) {
+        ring = NULL;
+        return;
+    }
+    known = g_hash_table_new_full(hash_key, equal_keys, NULL, free_key);
     take_rows();
     take_devices();
-    n_local = (int)ring->len;
     if (given(keylog_path_pref))
         take_log();
 }
@@ -202,58 +220,37 @@ void tuya_keys_wipe(void)
 {
     if (ring == NULL)
         return;
-    g_ptr_array_free(ring, TRUE);
-    g_array_free(in_log, TRUE);
-    ring = NULL;
-    in_log = NULL;
+    tw_keyring_free(ring);
+    g_hash_table_destroy(known);
     devices_free(&devices);
+    ring = NULL;
+    known = NULL;
     devices = (struct devices){0};
-    n_local = 0;
     log_size = 0;
     log_taken = 0;
 }
 
 /* see tuya-keys.h */
-int tuya_keys_n_local(void)
+tw_keyring *tuya_keyring(void)
 {
-    return n_local;
+    return ring;
 }
 
 /* see tuya-keys.h */
-int tuya_keys_n(void)
-{
-    return ring == NULL ? 0 : (int)ring->len;
-}
-
-/* see tuya-keys.h */
-const struct tuya_key *tuya_keys_at(int at)
-{
-    return g_ptr_array_index(ring, at);
-}
-
-/* see tuya-keys.h */
-int tuya_keys_add_session(const uint8_t key[TW_KEY_LEN], enum tw_version v, int local)
-{
-    struct tuya_key k = {.version = v};
-    memcpy(k.key, key, TW_KEY_LEN);
-    k.device = g_strdup(tuya_keys_at(local)->device);
-    k.note = g_strdup(tuya_keys_at(local)->note);
-    return ring_add(k);
-}
-
-/* see tuya-keys.h */
-bool tuya_keys_log_grew(void)
+void tuya_keys_follow_log(void)
 {
     GStatBuf st;
-    if (!given(keylog_path_pref) || g_stat(keylog_path_pref, &st) != 0 || (gint64)st.st_size == log_size)
-        return false;
-    return take_log();
+    if (given(keylog_path_pref) && g_stat(keylog_path_pref, &st) == 0 && (gint64)st.st_size != log_size)
+        take_log();
 }
 
 /* see tuya-keys.h */
-int tuya_keys_log_at(unsigned n)
+const struct tuya_key *tuya_keys_know(const uint8_t key[TW_KEY_LEN], size_t local)
 {
-    return in_log != NULL && n < in_log->len ? g_array_index(in_log, int, n) : TUYA_NO_KEY;
+    const struct tuya_key *of = NULL;
+    if (local != TW_NO_INDEX)
+        of = g_hash_table_lookup(known, tw_keyring_get(ring, local).key);
+    return know(key, of != NULL ? of->device : NULL, of != NULL ? of->note : "from the handshake");
 }
 
 /* see tuya-keys.h */

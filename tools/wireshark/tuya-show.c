@@ -198,7 +198,7 @@ static gint show_header(const struct view *v, tvbuff_t *tvb, gint at, bool is_si
     proto_tree_add_item(tree, hf_header_version, tvb, at, VERSION_TEXT_LEN, ENC_ASCII);
     if (is_signed) {
         ti = proto_tree_add_item(tree, hf_signature, tvb, at + VERSION_TEXT_LEN, TW_SIGNATURE_LEN, ENC_ASCII);
-        if (v->s->flags & TW_OPEN_NO_SIGNATURE)
+        if (v->s->error == TW_E_INTEGRITY && tw_frame_crc_matches(v->f))
             expert_add_info(v->pinfo, ti, &ei_signature);
     } else {
         proto_tree_add_item(tree, hf_header_check, tvb, at + 3, 4, ENC_BIG_ENDIAN);
@@ -284,8 +284,8 @@ static void show_key(const struct view *v)
     static const char *const uses[] = {"none", "local", "session", "discovery"};
     if (v->m != NULL)
         show_generated_string(v, hf_key, uses[v->s->use]);
-    if (v->m != NULL && v->s->key >= 0 && v->s->key < tuya_keys_n())
-        show_generated_string(v, hf_key_note, tuya_keys_at(v->s->key)->note);
+    if (v->m != NULL && v->s->key != NULL)
+        show_generated_string(v, hf_key_note, v->s->key->note);
 }
 
 static void show_error(const struct view *v)
