@@ -1,4 +1,5 @@
 /* test_profile.c - profiles: the built-in ones, files of users, mappings of the cloud. */
+#include "common/file.h"
 #include "model_test.h"
 
 /* ---- built in ---- */
@@ -198,6 +199,43 @@ static void each_cut_of_a_profile_is_refused(void **state)
         assert_int_equal(profile_parse(&p, &problems, copy, n), -1);
         free(copy);
     }
+}
+
+/* docs/profiles.md shows a profile; it has to be one. */
+static void the_profile_of_the_documentation_works(void **state)
+{
+    (void)state;
+    struct file_bytes page;
+    struct why why = {""};
+    if (file_read(&page, PROFILES_PAGE, 1 << 20, &why) != 0)
+        fail_msg("%s", why.text);
+    char *begin = strstr(page.data, "```json\n"), *end = begin != NULL ? strstr(begin + 8, "```") : NULL;
+    assert_non_null(end);
+    const struct profile *p;
+    struct problems problems = {.n = 0};
+    if (profile_parse(&p, &problems, begin + 8, (size_t)(end - begin - 8)) != 0)
+        fail_msg("%s", problems.text);
+    for (int a = 0; a < N_APPLIANCES; a++) {
+        char word[40];
+        sprintf(word, "`%s`", appliance_name((enum appliance)a));
+        if (strstr(page.data, word) == NULL)
+            fail_msg("%s is not in docs/profiles.md", word);
+    }
+    for (size_t i = 0; plug_scene_name(i) != NULL; i++) {
+        char word[40];
+        sprintf(word, "`%s`", plug_scene_name(i));
+        if (strstr(page.data, word) == NULL)
+            fail_msg("%s is not in docs/profiles.md", word);
+    }
+    struct bench b = bench_of(p, &p->shape);
+    scene(b.plug, "steady", 0);
+    apply(b.plug, "2=true", 0);
+    constant_load(b.plug, 60000, 1000, 0);
+    assert_string_equal(state_of(b.plug, 10000),
+                        "{\"1\":true,\"2\":true,\"9\":0,\"10\":0,\"18\":500,\"19\":600,\"20\":1200,"
+                        "\"38\":\"memory\"}");
+    bench_free(&b);
+    file_free(&page);
 }
 
 /* ---- mappings ---- */
@@ -429,6 +467,7 @@ int main(void)
         cmocka_unit_test(what_is_not_json_is_located),
         cmocka_unit_test(a_flood_of_errors_is_counted),
         cmocka_unit_test(each_cut_of_a_profile_is_refused),
+        cmocka_unit_test(the_profile_of_the_documentation_works),
         cmocka_unit_test(a_mapping_becomes_data_points),
         cmocka_unit_test(without_a_mapping_the_category_decides),
         cmocka_unit_test(values_show_data_points_that_the_mapping_lacks),
