@@ -166,10 +166,36 @@ static void find_suffix_text(struct conn *c, struct tw_text *json)
     }
 }
 
+static bool repeat_reply(struct conn *c, const struct tw_device_event *ev)
+{
+    struct server *s = c->server;
+    const struct outlet *o = c->outlet;
+    if (s->n_faults > 0 || s->reply.outlet != o || s->reply.changes != o->changes ||
+        s->reply.now_ms != server_now_ms(s) || o->device->profile->gateway || o->device->n_children > 0)
+        return false;
+    struct tw_text body = {s->reply.text, sizeof s->reply.text, s->reply.len, false};
+    reply(c, ev, &body);
+    return true;
+}
+
+static void keep_reply(struct conn *c, const struct tw_text *body)
+{
+    struct server *s = c->server;
+    if (body->len > sizeof s->reply.text)
+        return;
+    memcpy(s->reply.text, body->data, body->len);
+    s->reply.len = body->len;
+    s->reply.outlet = c->outlet;
+    s->reply.now_ms = server_now_ms(s);
+    s->reply.changes = c->outlet->changes;
+}
+
 static void on_query(struct conn *c, const struct tw_device_event *ev)
 {
     struct server *s = c->server;
     struct outlet *o = c->outlet;
+    if (repeat_reply(c, ev))
+        return;
     const char *text;
     struct plug *p = plug_of(c, ev, &text);
     if (p != NULL && (is_device22(c) || (!o->awake && strike(c, FAULT_QUERY_REFUSED, ev->message.command))))
@@ -196,6 +222,7 @@ static void on_query(struct conn *c, const struct tw_device_event *ev)
         return;
     if (strike(c, FAULT_SUFFIX_IN_BODY, ev->message.command))
         find_suffix_text(c, &body);
+    keep_reply(c, &body);
     reply(c, ev, &body);
 }
 
@@ -226,6 +253,7 @@ static void on_null_query(struct conn *c, const struct tw_device_event *ev)
 static void apply(struct conn *c, const struct tw_device_event *ev, struct plug *p)
 {
     bool repeats = c->outlet->device->profile->lan.push_on_no_change;
+    c->outlet->changes++;
     uint64_t now = server_now_ms(c->server);
     struct tw_dp dp;
     for (size_t pos = 0; tw_dps_next(&dp, &pos, ev->body.dps) == 1;) {

@@ -175,6 +175,7 @@ static void push_plug(struct outlet *o, struct plug *plug, const char *cid)
 void outlet_push(struct outlet *o)
 {
     struct device *d = o->device;
+    o->changes++;
     push_plug(o, d->plug, "");
     for (size_t i = 0; i < d->n_children; i++)
         push_plug(o, d->children[i].plug, d->children[i].cid);
@@ -213,6 +214,7 @@ static void on_wake(void *ctx, uint64_t arg)
 void outlet_arm(struct outlet *o)
 {
     struct server *s = o->server;
+    o->changes++;
     if (o->n_conns == 0 && s->store == NULL)
         return;
     uint64_t at = device_deadline(o->device), now = server_now_ms(s);
@@ -723,6 +725,7 @@ void server_reboot(struct server *s, struct device *d, uint32_t down_ms)
     o->down_until = server_real_ms(s) + down_ms;
     o->boot_ms = server_now_ms(s);
     o->awake = o->hangs = false;
+    o->changes++;
     device_power_cycle(d, server_now_ms(s));
     outlet_save(o);
 }
@@ -738,6 +741,7 @@ void server_reset(struct server *s)
     for (struct outlet *o = s->outlets; o != NULL; o = o->next) {
         close_clients(o, false);
         later_forget(&s->later, o);
+        o->changes++;
         if (o->moved != NULL)
             drop_listener(s, o->moved);
         o->moved = NULL;

@@ -14,7 +14,8 @@ enum {
     BODY_MAX = 32 * 1024,     /* bytes of a JSON body we write; the largest built-in reply has 400 */
     WRITE_PAUSE = 256 * 1024, /* bytes: a client that does not read is not read from either */
     WRITE_RESUME = 64 * 1024,
-    LOBBY_MAX = 9 * 1024, /* bytes of a first frame */
+    LOBBY_MAX = 9 * 1024,  /* bytes of a first frame */
+    REPLY_KEPT_MAX = 4096, /* bytes of JSON */
 };
 
 struct conn;
@@ -40,6 +41,7 @@ struct outlet {
     uint64_t boot_ms;       /* simulated: power-on */
     uint64_t down_until;    /* real: nobody is let in before */
     uint64_t dice;          /* throws so far, see strike.c */
+    uint64_t changes;       /* of the plug, as far as the server had a hand in them */
     bool awake;             /* Q14: a refresh or a control has woken it up */
     bool hangs;             /* Q25 */
     struct listener *moved; /* Q30: where it lives now; NULL: where it always did */
@@ -106,6 +108,14 @@ struct server {
     bool stopping;
     size_t n_open; /* handles that are not closed yet */
     bool disk_told;
+    /* The last query reply: the same plug asked again within the same millisecond, and nothing done to it since, says
+     * the same. Many clients that poll one plug come to this. */
+    struct {
+        const struct outlet *outlet; /* NULL: none */
+        uint64_t now_ms, changes;
+        size_t len;
+        char text[REPLY_KEPT_MAX];
+    } reply;
     uint8_t read_buffer[READ_BUFFER];
     char body[BODY_MAX], dps[BODY_MAX];
 };

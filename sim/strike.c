@@ -61,6 +61,8 @@ static void change_device(struct server *s, struct device *d, enum fault_kind ki
 {
     uint64_t now = server_now_ms(s);
     struct outlet *o = d->user;
+    if (o != NULL)
+        o->changes++;
     switch (kind) {
     case FAULT_STALE_ENERGY: plug_set_readings(d->plug, on ? READINGS_ON_ASK : READINGS_BY_RULE, now); break;
     case FAULT_DP_ABSENT:

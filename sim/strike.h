@@ -39,7 +39,4 @@ bool strike_request(struct conn *c, const struct tw_device_event *ev);
  * @return false: the connection is gone */
 bool strike_bytes(struct conn *c, size_t at, int64_t request_command);
 
-/** A fault was switched on or off: what changes in plugs and living connections. */
-void strike_changed(struct server *s, struct device *d, enum fault_kind kind, bool on);
-
 #endif
