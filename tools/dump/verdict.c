@@ -115,9 +115,8 @@ static bool wants_reply(uint32_t command)
     case TW_CMD_CONTROL_NEW:
     case TW_CMD_HEART_BEAT:
     case TW_CMD_DP_QUERY:
-    case TW_CMD_DP_QUERY_NEW:
-    case TW_CMD_UPDATEDPS: return true;
-    default: return false; /* not all devices answer the rest */
+    case TW_CMD_DP_QUERY_NEW: return true;
+    default: return false; /* not all devices answer the rest: to UPDATEDPS many send a STATUS, if something changed */
     }
 }
 
