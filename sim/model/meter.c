@@ -598,6 +598,13 @@ static struct load *load_at(struct plug *p, uint32_t relay)
     return NULL;
 }
 
+/* It draws at once, so that whoever looks now sees it; counted is from the next second on. */
+static void start_load(struct meter *m, struct load *l, bool pressed)
+{
+    load_start(l, m->second, pressed);
+    load_step(l, m->second);
+}
+
 void meter_relay(struct plug *p, size_t pos, bool on)
 {
     struct meter *m = meter_make(p);
@@ -605,7 +612,7 @@ void meter_relay(struct plug *p, size_t pos, bool on)
     if (l == NULL)
         return;
     if (on) {
-        load_start(l, m->second + 1, false);
+        start_load(m, l, false);
         if (m->period_at == NO_PERIOD)
             m->period_at = (int64_t)m->second;
     }
@@ -641,7 +648,7 @@ void meter_power_cycle(struct plug *p)
         return;
     const struct metering *l = metering_of(p);
     for (size_t i = 0; i < m->n_loads; i++)
-        load_start(&m->loads[i], m->second + 1, false);
+        start_load(m, &m->loads[i], false);
     m->period_at = any_on(p) ? (int64_t)m->second : NO_PERIOD;
     m->judge_at = m->second + l->reporting.fast_s;
     m->raw_at = l->reporting.raw_s > 0 ? m->second + l->reporting.raw_s : NEVER;
@@ -654,7 +661,7 @@ static void plug_in(struct plug *p, struct load *place, uint32_t relay, const st
     struct meter *m = p->meter;
     uint64_t key = hash_key(p->world->seed, p->number, SOURCE_LOAD + (uint64_t)relay);
     load_init(place, spec, hash_mix(key ^ (uint64_t)spec->appliance), m->mains.nominal_mv >= 180000);
-    load_start(place, m->second + 1, pressed);
+    start_load(m, place, pressed);
     judge_soon(p, m);
 }
 
