@@ -190,8 +190,7 @@ static void the_shapes_of_tinytuya_are_all_read(void **state)
     make_fleet(&f, "basic-plug", 1);
     const char *id = f.devices[0].id;
     static const char *const shapes[] = {
-        "{\"timestamp\":1.5,\"devices\":[{\"id\":\"%s\",\"dps\":{\"devId\":\"x\",\"dps\":{\"9\":%d}},\"ver\":\"3.3\"}"
-        "]}",
+        "{\"timestamp\":1.5,\"devices\":[{\"id\":\"%s\",\"dps\":{\"devId\":\"x\",\"dps\":{\"9\":%d}}}]}",
         "{\"devices\":[{\"id\":\"%s\",\"dps\":{\"dps\":{\"9\":%d}}}]}",
         "[{\"id\":\"%s\",\"dps\":{\"9\":%d}}]",
         " \n[ {\"id\":\"%s\",\"dps\":{\"9\":%d}, \"other\": [1,{}]} ] \n",
