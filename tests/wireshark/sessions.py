@@ -100,6 +100,14 @@ def usual_capture(version, port=6668, **options):
     return cap
 
 
+def all_versions(*versions):
+    """The usual talk in every version, or in these, one connection each."""
+    cap = Capture()
+    for i, version in enumerate(versions or VERSIONS):
+        send(cap.tcp(client=("192.0.2.7", 51000 + i)), usual_talk(version))
+    return cap
+
+
 def key_log_line(talk, with_id=True):
     line = f"TUYA_SESSION {talk.version} {talk.client_nonce.hex()} {talk.session_key.hex()}"
     return line + (f" {talk.device}\n" if with_id else "\n")

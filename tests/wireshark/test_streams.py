@@ -12,7 +12,7 @@ import sys
 import zlib
 
 from capture import Capture
-from sessions import ID, VERSIONS, Talk, key_log_line, peer, send, usual_capture, usual_talk
+from sessions import VERSIONS, Talk, all_versions, key_log_line, peer, send, usual_capture, usual_talk
 from shark import DEMO_KEY, HERE, OTHER_KEY, Shark, keys
 
 KEY = keys(DEMO_KEY)
@@ -45,14 +45,6 @@ def experts(shark, cap, options=KEY):
     """The expert infos of a capture by their abbreviations."""
     out = shark.run("-r", cap.save(shark.path("t.pcap")), *options, "-Y", "tuya", "-T", "pdml")
     return re.findall(r'<field name="_ws.expert"[^>]*>\s*<field name="(tuya\.[a-z_.]+)"', out)
-
-
-def all_versions(*versions):
-    """The usual talk in every version, or in these, one connection each."""
-    cap = Capture()
-    for i, version in enumerate(versions or VERSIONS):
-        send(cap.tcp(client=("192.0.2.7", 51000 + i)), usual_talk(version))
-    return cap
 
 
 def each_cut():
