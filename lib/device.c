@@ -727,8 +727,10 @@ static void on_frame(tw_device *d, struct tw_device_event *ev)
     }
 
     bool local = !d->traits->negotiates || tw_command_is_handshake(f->command);
+    bool zero_crc = d->traits->with_header == TW_ENCODING_B64 && d->quirks & TW_DEVICE_ZERO_CRC;
     rc = tw_message_open(&ev->message, d->host->cfg.crypto, f, d->session.version, TW_TO_DEVICE,
-                         local ? d->session.local_key : d->session.key, d->host->open, d->host->open_cap, 0);
+                         local ? d->session.local_key : d->session.key, d->host->open, d->host->open_cap,
+                         zero_crc ? TW_OPEN_ZERO_CRC : 0);
     ev->opened = rc == TW_OK;
     ev->message.seq = f->seq; /* a message that did not open is cleared */
     ev->message.command = f->command;

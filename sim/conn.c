@@ -318,7 +318,8 @@ int conn_adopt(struct conn *c, struct device *d)
     struct tw_device_config cfg;
     tw_device_config_init(&cfg, d->version, d->key);
     cfg.idle_timeout_ms = idle_limit(s, d);
-    cfg.quirks = TW_DEVICE_VENDOR_HEARTBEAT; /* as the real ones: a heartbeat's answer proves no key */
+    /* As the real ones: a heartbeat's answer proves no key, and 3.1 does not insist on a CRC. */
+    cfg.quirks = TW_DEVICE_VENDOR_HEARTBEAT | TW_DEVICE_ZERO_CRC;
     strike_config(o, &cfg);
     if (tw_device_new(&c->engine, s->host, &cfg, server_now_ms(s)) != TW_OK) {
         conn_close(c, "out of memory");

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The LAN client of the npm package homebridge-tuya, unmodified, against tuya-sim: 3.3, 3.4 and three profiles.
+"""The LAN client of the npm package homebridge-tuya, unmodified, against tuya-sim: 3.1, 3.3, 3.4 and three profiles.
 
-It was written independently of tuyapi. It cuts frames at the first suffix bytes, sends an empty uid, and in 3.3
-decrypts whatever comes."""
+It was written independently of tuyapi. It cuts frames at the first suffix bytes, sends an empty uid, in 3.1 the
+sequence number 0 and four zero bytes in place of the CRC, and in 3.3 decrypts whatever comes."""
 
 import json
 import os
@@ -34,6 +34,11 @@ class HomebridgeTest(unittest.TestCase):
             self.assertIs(steps[-1]["value"]["1"], True)
             changes = [s["value"] for s in steps if s["step"] == "change"]
             self.assertGreaterEqual(len(changes), 4, steps)
+
+    def test_switches_every_plug_profile_in_3_1(self):
+        for profile in ("basic-plug", "energy-plug", "power-strip"):
+            with self.subTest(profile):
+                self.check("3.1", profile)
 
     def test_switches_every_plug_profile_in_3_3(self):
         for profile in ("basic-plug", "energy-plug", "power-strip"):

@@ -568,6 +568,32 @@ static void repeated_sequence_number_closes_3_5_only(void **state)
     }
 }
 
+/* pytuya and homebridge-tuya send 3.1 frames with four zero bytes in place of the CRC. */
+static void crc_of_zero_is_accepted_in_3_1_by_a_device_that_does_not_insist(void **state)
+{
+    (void)state;
+    static const struct {
+        enum tw_version v;
+        unsigned quirks;
+        enum tw_device_event_type expected;
+    } cases[] = {
+        {TW_V31, TW_DEVICE_ZERO_CRC, TW_DEVICE_CONTROL},
+        {TW_V31, 0, TW_DEVICE_DAMAGED},
+        {TW_V33, TW_DEVICE_ZERO_CRC, TW_DEVICE_DAMAGED},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct client c;
+        uint8_t frame[512];
+        connect_client(&c, cases[i].v, cases[i].quirks);
+        size_t len = seal_request(&c, frame, sizeof frame, TW_CMD_CONTROL, "{\"dps\":{\"1\":true}}", PROPER);
+        memset(frame + len - 8, 0, 4);
+        assert_int_equal(feed(c.device, frame, len, 0).type, cases[i].expected);
+        frame[len - 8] = 1; /* any other wrong CRC is not */
+        assert_int_equal(feed(c.device, frame, len, 0).type, TW_DEVICE_DAMAGED);
+        disconnect_client(&c);
+    }
+}
+
 /* ------ garbage ------ */
 
 static void garbage_is_skipped_in_3_3_and_closes_3_4_and_3_5(void **state)
@@ -912,6 +938,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(ack_of_3_3_is_the_one_of_the_logs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(own_counters_start_below_65535_and_grow_by_one, set_up, tear_down),
         cmocka_unit_test_setup_teardown(repeated_sequence_number_closes_3_5_only, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(crc_of_zero_is_accepted_in_3_1_by_a_device_that_does_not_insist, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(garbage_is_skipped_in_3_3_and_closes_3_4_and_3_5, set_up, tear_down),
         cmocka_unit_test_setup_teardown(other_envelope_is_skipped_before_a_frame_and_closes_alone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(flood_of_prefixes_is_one_event, set_up, tear_down),

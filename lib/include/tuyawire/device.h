@@ -73,15 +73,19 @@ void tw_device_host_free(tw_device_host *h);
 
 typedef struct tw_device tw_device;
 
-/** Ways of TuyaOpen that a correct device would not have (spec section 10), all for 3.4 and 3.5. */
+/** Ways of real devices that a correct one would not have. The VENDOR ones are TuyaOpen's (spec section 10), for 3.4
+ * and 3.5. */
 enum tw_device_quirks {
-    TW_DEVICE_VENDOR_RETCODE = 1,  /**< 3.5: return code 1 in the byte order of the chip: 01 00 00 00 */
-    TW_DEVICE_VENDOR_KEY_ZERO = 2, /**< a session key that begins with 00 counts as none (spec section 4.8) */
-    TW_DEVICE_VENDOR_FINISH = 4,   /**< FINISH without START is accepted, both nonces being zero */
-    TW_DEVICE_VENDOR_READ = 8,     /**< 3.5: a first segment below 50 bytes is thrown away */
-    TW_DEVICE_KEY_ZERO = 16, /**< draw device nonces until the session key begins with 00, to see who copes */
+    TW_DEVICE_VENDOR_RETCODE = 1,    /**< 3.5: return code 1 in the byte order of the chip: 01 00 00 00 */
+    TW_DEVICE_VENDOR_KEY_ZERO = 2,   /**< a session key that begins with 00 counts as none (spec section 4.8) */
+    TW_DEVICE_VENDOR_FINISH = 4,     /**< FINISH without START is accepted, both nonces being zero */
+    TW_DEVICE_VENDOR_READ = 8,       /**< 3.5: a first segment below 50 bytes is thrown away */
+    TW_DEVICE_KEY_ZERO = 16,         /**< draw device nonces until the session key begins with 00, to see who copes */
     TW_DEVICE_VENDOR_HEARTBEAT = 32, /**< 3.5: a heart beat is answered without a look at its tag (spec section 10) */
     TW_DEVICE_VENDOR = 47,
+    /** 3.1: four zero bytes in place of the CRC are accepted. pytuya and homebridge-tuya (lib/TuyaAccessory.js) send
+     * 3.1 frames that way, and devices obey them. */
+    TW_DEVICE_ZERO_CRC = 64,
 };
 
 struct tw_device_config {

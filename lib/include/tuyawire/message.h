@@ -61,7 +61,7 @@ void tw_message_init(struct tw_message *m, enum tw_version v, enum tw_direction 
  * @param key   the key that belongs to this frame: the local key for handshake commands and for 3.1 to 3.3, the
  *              session key for the rest of 3.4 and 3.5. NULL: only what is in clear can be opened
  * @param buf   for plaintext; need not be cleared. At least f->body.len bytes
- * @param flags TW_OPEN_STRICT, TW_OPEN_NO_SIGNATURE
+ * @param flags TW_OPEN_STRICT, TW_OPEN_NO_SIGNATURE, TW_OPEN_ZERO_CRC
  * @return TW_OK; TW_E_INTEGRITY (CRC, HMAC, tag, 3.1 signature); TW_E_PAYLOAD (not a multiple of 16, header cut
  *         off, illegal base64, return code missing); TW_E_PADDING; TW_E_NO_KEY; TW_E_CAPACITY; TW_E_CRYPTO.
  *         On any error buf holds no plaintext */
@@ -70,6 +70,7 @@ int tw_message_open(struct tw_message *out, tw_crypto *c, const struct tw_frame 
 enum tw_open_flags {
     TW_OPEN_STRICT = 1,       /**< a device frame without return code is TW_E_PAYLOAD */
     TW_OPEN_NO_SIGNATURE = 2, /**< 3.1: accept a wrong MD5 signature, as public clients do */
+    TW_OPEN_ZERO_CRC = 4,     /**< accept four zero bytes in place of the CRC, see TW_DEVICE_ZERO_CRC */
 };
 
 /** Bytes that tw_message_seal() may need for a payload of this size, in any version. */
