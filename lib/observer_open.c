@@ -321,6 +321,8 @@ static void open_crc(tw_observer *o, struct tw_observed *ev, const struct tw_fra
     const uint8_t *key = o->local != TW_NO_INDEX ? local_key(o, o->local) : NULL;
     struct tw_message m;
     int rc = encrypted ? open_local(o, &m, f, guess.version, dir) : open_with(o, &m, f, guess.version, dir, key);
+    if (rc == TW_E_NO_KEY && !tw_frame_crc_matches(f))
+        rc = TW_E_INTEGRITY; /* no key opens a damaged frame */
     ev->message.version = guess.version;
     ev->version_known = guess.stands;
     if (guess.certain && rc != TW_E_INTEGRITY)
