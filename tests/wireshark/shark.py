@@ -29,7 +29,8 @@ DEMO_KEY = "0123456789abcdef"
 OTHER_KEY = "#fake-LOCAL-key!"
 
 # A plugin that goes wrong does not always end tshark: it says so here, or in the tree.
-TROUBLE = re.compile(r"Dissector bug|DISSECTOR_ASSERT|AddressSanitizer|runtime error|CRITICAL|\*\* ERROR|\[Malformed Packet", re.I)
+TROUBLE = re.compile(r"Dissector bug, protocol|AddressSanitizer|runtime error:|\[\w* ?(?:WARNING|CRITICAL|ERROR)\]|"
+                     r"\[Malformed Packet")
 
 
 def keys(*rows):
