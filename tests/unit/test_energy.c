@@ -302,6 +302,94 @@ static void a_jump_ends_where_steps_end(void **state)
     same_state("basic-plug", APPLIANCE_NONE, "9=3600", 2 * HOUR_MS, 1000);
 }
 
+/* One of the things that may happen to a plug, the same for the same h. */
+static void happen(struct plug *p, uint64_t h, uint64_t now_ms)
+{
+    static const char *const controls[] = {
+        "1=true",
+        "1=false",
+        "2=false",
+        "2=true",
+        "16=true",
+        "16=false",
+        "9=0",
+        "9=7",
+        "9=3600",
+        "2=90",
+        "10=60",
+        "15=30",
+        "41=true",
+        "38=\"on\"",
+        "38=\"off\"",
+        "44=\"AQAF\"",
+        "44=\"AQOE\"",
+        "42=\"AX8C0AQ4AAMAAg==\"",
+        "43=\"AX8AAAWg\"",
+        "11=true",
+        "14=3",
+        "12=true",
+        "17=\"AQEAAQ==\"",
+        "18=\"AQEABQMBARMEAQCq\"",
+        "18=\"AQAAAQ==\"",
+    };
+    const struct load_spec l = {.appliance = (enum appliance)(h % N_APPLIANCES),
+                                .mw = (uint32_t)(h >> 8) % 4000000,
+                                .pf_permille = (uint16_t)(h >> 32) % 1001,
+                                .delay_s = (h >> 60) == 0 ? 30 : 0};
+    uint32_t ids[] = {(uint32_t)(h >> 8) % 30, 19};
+    size_t n_scenes = 0;
+    while (plug_scene_name(n_scenes) != NULL)
+        n_scenes++;
+    switch (h >> 50 & 15) {
+    case 0:
+    case 1: plug_load(p, 0, &l, now_ms, NULL); break;
+    case 2: plug_load(p, 2, &l, now_ms, NULL); break;
+    case 3: plug_scene(p, plug_scene_name(h % n_scenes), 0, now_ms, NULL); break;
+    case 4: plug_power_cycle(p, now_ms); break;
+    case 5: plug_press(p, 0, now_ms); break;
+    case 6: plug_refresh(p, ids, h % 3, now_ms); break;
+    case 7: plug_set_readings(p, (enum plug_readings)(h % 3), now_ms); break;
+    case 8: plug_spike(p, now_ms); break;
+    case 9: plug_hide(p, ids[0]); break;
+    default: apply(p, controls[h % (sizeof controls / sizeof controls[0])], now_ms); break;
+    }
+}
+
+/* Whatever is done to two plugs of one kind: the one that is looked at all the time and the one that is not end alike. */
+static void looking_does_not_matter_whatever_happens(void **state)
+{
+    (void)state;
+    static const char *const profiles[] = {"energy-plug", "din-meter", "power-strip", "energy-plug-legacy",
+                                           "basic-plug"};
+    enum { ROUNDS = 60, EVENTS = 40 };
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        const char *name = profiles[round % 5];
+        struct bench one = bench_new(name), many = bench_new(name);
+        uint64_t now = 0;
+        for (uint64_t i = 0; i < EVENTS; i++) {
+            uint64_t h = hash_at(hash_key(7, round, 1), i), wait = hash_mix(h) % (h % 5 == 0 ? 7200000 : 90000);
+            for (uint64_t t = now; t < now + wait; t += 1 + hash_mix(t ^ h) % 20000)
+                plug_advance(many.plug, t);
+            now += wait;
+            plug_advance(one.plug, now);
+            happen(one.plug, h, now);
+            happen(many.plug, h, now);
+            char expected[4096];
+            strcpy(expected, state_of(one.plug, now));
+            if (strcmp(state_of(many.plug, now), expected) != 0)
+                fail_msg("%s, round %d, event %d at %llu ms:\n%s\n%s", name, (int)round, (int)i,
+                         (unsigned long long)now, expected, state_of(many.plug, now));
+            strcpy(expected, due_of(one.plug));
+            assert_string_equal(due_of(many.plug), expected);
+            struct plug_live a = plug_live(one.plug, now), b = plug_live(many.plug, now);
+            assert_true(a.total_mws == b.total_mws && a.mw == b.mw && a.mv == b.mv && a.ma == b.ma);
+            assert_true(plug_deadline(one.plug) == plug_deadline(many.plug));
+        }
+        bench_free(&one);
+        bench_free(&many);
+    }
+}
+
 static void asking_changes_nothing(void **state)
 {
     (void)state;
@@ -787,6 +875,7 @@ int main(void)
         cmocka_unit_test(after_off_counting_waits_for_the_next_on),
         cmocka_unit_test(watts_times_time_is_kilowatt_hours),
         cmocka_unit_test(a_jump_ends_where_steps_end),
+        cmocka_unit_test(looking_does_not_matter_whatever_happens),
         cmocka_unit_test(asking_changes_nothing),
         cmocka_unit_test(the_deadline_is_never_late),
         cmocka_unit_test(a_load_is_there_at_once),
