@@ -108,6 +108,7 @@ static void an_empty_object_says_nothing(void **state)
     assert_span(b.json, "{}");
     assert_span(b.dps, "");
     assert_int_equal(b.t, -1);
+    assert_span(parsed("{\"data\":{}}").data, "{}");
 }
 
 static void nul_bytes_and_blanks_around_a_body_are_dropped(void **state)

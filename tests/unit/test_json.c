@@ -164,6 +164,32 @@ static void no_prefix_of_an_object_is_json(void **state)
     assert_int_equal(check_exact(text, strlen(text)), TW_OK);
 }
 
+/* Strings are looked at in steps of eight bytes: what matters in one matters wherever it stands. */
+static void every_byte_of_a_string_is_looked_at_wherever_it_stands(void **state)
+{
+    (void)state;
+    for (size_t len = 1; len <= 24; len++) {
+        for (size_t at = 0; at < len; at++) {
+            for (int byte = 0; byte < 256; byte++) {
+                char text[32];
+                memset(text, 'a', sizeof text);
+                text[0] = text[len + 1] = '"';
+                text[1 + at] = (char)byte;
+                /* In these places a backslash escapes an a or the quote, a byte beyond ASCII stands alone. */
+                bool plain = byte >= ' ' && byte < 0x80 && byte != '"' && byte != '\\';
+                if (check_exact(text, len + 2) != (plain ? TW_OK : TW_E_JSON))
+                    fail_msg("byte %02x at %zu of %zu is %s", (unsigned)byte, at, len,
+                             plain ? "refused" : "accepted");
+            }
+            char text[48];
+            memset(text, 'a', sizeof text);
+            text[0] = text[len + 6 + 4 + 1] = '"';
+            memcpy(text + 1 + at, "\\u00e9\xf0\x9f\x98\x80", 10);
+            assert_int_equal(check_exact(text, len + 12), TW_OK);
+        }
+    }
+}
+
 /* n levels of the kind that opens with these characters: '[' or "{"a":". */
 static size_t nest(char *out, size_t n, bool objects)
 {
@@ -369,15 +395,33 @@ static void an_escaped_nul_is_a_byte_of_the_string(void **state)
 static void half_a_surrogate_pair_is_no_text(void **state)
 {
     (void)state;
-    static const char *const texts[] = {
-        "\\ud83d",        "\\ude00",      "\\ud83dx", "\\ud83d\\n", "\\ud83d\\u0041", "\\ud83d\\ud83d",
-        "\\ude00\\ud83d", "\\ud83d\\u12", "\\q",      "\\",         "a\"b",           "\n",
-        "\xff",           "\"a"};
+    static const char *const texts[] = {"\\ud83dxude00",
+                                        "\\ud83d\\n1234",
+                                        "\\ud83d/ude00",
+                                        "\\ud83d\\ude0",
+                                        "\\ud83d",
+                                        "\\ude00",
+                                        "\\ud83dx",
+                                        "\\ud83d\\n",
+                                        "\\ud83d\\u0041",
+                                        "\\ud83d\\ud83d",
+                                        "\\ude00\\ud83d",
+                                        "\\ud83d\\u12",
+                                        "\\q",
+                                        "\\",
+                                        "a\"b",
+                                        "\n",
+                                        "\xff",
+                                        "\"a"};
     for (size_t i = 0; i < N(texts); i++) {
         char out[32];
-        size_t len;
-        if (tw_json_string(out, sizeof out, &len, span(texts[i])) != TW_E_JSON)
+        size_t len, text_len = strlen(texts[i]);
+        uint8_t *copy = malloc(text_len);
+        assert_non_null(copy);
+        memcpy(copy, texts[i], text_len);
+        if (tw_json_string(out, sizeof out, &len, (struct tw_span){copy, text_len}) != TW_E_JSON)
             fail_msg("%s is accepted", texts[i]);
+        free(copy);
     }
 }
 
@@ -388,6 +432,7 @@ int main(void)
         cmocka_unit_test(anything_else_is_not),
         cmocka_unit_test(a_nul_byte_is_not_json),
         cmocka_unit_test(no_prefix_of_an_object_is_json),
+        cmocka_unit_test(every_byte_of_a_string_is_looked_at_wherever_it_stands),
         cmocka_unit_test(thirty_two_levels_are_read_and_thirty_three_are_not),
         cmocka_unit_test(kinds_of_levels_do_not_get_mixed_up_when_they_close),
         cmocka_unit_test(members_come_in_order_with_their_types),
