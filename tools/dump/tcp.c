@@ -11,14 +11,14 @@ enum {
     N_CLOSED = 4096, /* closed flows that are remembered, for late repetitions */
     /* A hole is given up after so many packets of its flow, or this long. Our choice: reordering spans a few packets,
      * a retransmission takes some 200 ms. Unacknowledged bytes must still come: they get all the time there is. */
-    PATIENCE_ACKED = 32,
+    PATIENCE_ACKED = 12,
     PATIENCE_UNACKED = 1024,
-    PATIENCE_CAUSE = 8, /* packets in which what a segment answers may still turn up */
-    PATIENCE_START = 6, /* packets in which the true beginning of a connection may still turn up */
-    FAR = 16 << 20,     /* bytes; a sequence number this far off belongs to another connection */
+    PATIENCE_CAUSE = 12, /* packets in which what a segment answers may still turn up */
+    PATIENCE_START = 6,  /* packets in which the true beginning of a connection may still turn up */
+    FAR = 16 << 20,      /* bytes; a sequence number this far off belongs to another connection */
     LATE_SYN = 64 << 10,
 };
-static const uint64_t patience_acked_ns = 2000000000u, patience_unacked_ns = 120000000000u;
+static const uint64_t patience_acked_ns = 500000000u, patience_unacked_ns = 120000000000u;
 static const uint64_t patience_start_ns = 200000000u, dying_ns = 2000000000u, closed_ns = 60000000000u;
 
 struct held {
@@ -425,7 +425,7 @@ static void look_at_hole(struct tcp_table *t, struct flow *f, int side, uint64_t
         return;
     }
     if (is_in_order(h)) {
-        if (h->waits > PATIENCE_CAUSE || waited > patience_start_ns)
+        if (h->waits > PATIENCE_CAUSE || waited > patience_acked_ns)
             give_up_waiting(t, f, side);
         return;
     }
@@ -445,7 +445,6 @@ static void push_data(struct tcp_table *t, struct flow *f, int side, const struc
         return;
     }
     if (distance(h->next, seq) > 0) {
-        f->flow.counts[side].out_of_order++;
         hold(t, f, side, s, seq, time_ns);
         return;
     }
@@ -453,6 +452,8 @@ static void push_data(struct tcp_table *t, struct flow *f, int side, const struc
         f->flow.counts[side].repeated++;
         return;
     }
+    if (h->held != NULL && !is_in_order(h))
+        f->flow.counts[side].out_of_order++; /* it belongs into a hole */
     if (h->held != NULL || is_early(f, side, (s->flags & TCP_ACK) != 0, s->ack)) {
         hold(t, f, side, s, seq, time_ns);
         hand_held(t, f);

@@ -1,8 +1,8 @@
 /* text.c - messages for people, 120 columns wide.
  *
- *   22:13:20.123456 Kettle plug      > 3.3 CONTROL            3  switch_1 true
- *   22:13:20.145678 Kettle plug      < 3.3 CONTROL            3  ok
- *   22:13:20.165678 Kettle plug      < 3.3 STATUS             0  switch_1 true, cur_power 60.1 W
+ *   22:13:20.123 Kettle plug      > 3.3 CONTROL                 3  switch_1 true
+ *   22:13:20.145 Kettle plug      < 3.3 CONTROL                 3  ok
+ *   22:13:20.165 Kettle plug      < 3.3 STATUS                  0  switch_1 true, cur_power 60.1 W
  *
  * time of day (UTC), device, direction (> to the device, < from it, * broadcast), version, command, sequence number, and
  * what it says. A verdict is a line of its own that begins with "!", once per connection and kind. */
@@ -14,9 +14,10 @@
 
 enum {
     WIDTH = 120,
-    NAME_WIDTH = 18,
-    COMMAND_WIDTH = 16,
-    INDENT = 50,      /* where the content of a message begins, and its further lines */
+    NAME_WIDTH = 16,
+    COMMAND_WIDTH = 19,
+    TIME_LEN = 12,    /* to the millisecond */
+    INDENT = 63,      /* where the content of a message begins, and its further lines */
     HEX_COLUMNS = 32, /* bytes per line of -v */
 };
 
@@ -252,8 +253,6 @@ static void put_command(struct text *t, const struct seen *s)
     const char *name = s->record.cmd >= 0 ? tw_command_name((uint32_t)s->record.cmd) : NULL;
     if (name == NULL && s->record.cmd >= 0)
         snprintf(text, sizeof text, "command 0x%02llx", (unsigned long long)s->record.cmd);
-    if (strncmp(name != NULL ? name : "", "SESS_KEY_NEG_", 13) == 0)
-        name += 8;
     paint(t, "\033[1m");
     put_padded(t, span_of(name != NULL ? name : text), COMMAND_WIDTH);
     paint(t, "\033[0m");
@@ -292,10 +291,11 @@ static void put_line(struct text *t, struct seen *s)
     put_day(t, s->record.time_ns);
     if (s->record.time_ns > 0) {
         time_text(time, s->record.time_ns, false);
+        time[TIME_LEN] = '\0';
         out_text(t->out, time);
         out_text(t->out, " ");
     }
-    put_padded(t, label_of(s), s->record.time_ns > 0 ? NAME_WIDTH : NAME_WIDTH + 16);
+    put_padded(t, label_of(s), s->record.time_ns > 0 ? NAME_WIDTH : NAME_WIDTH + TIME_LEN + 1);
     out_text(t->out, arrows[s->record.dir]);
     out_text(t->out, s->record.version >= 0 ? tw_version_name((enum tw_version)s->record.version) : "3.?");
     out_text(t->out, " ");
@@ -305,11 +305,23 @@ static void put_line(struct text *t, struct seen *s)
     out_text(t->out, "\n");
 }
 
+/* A line of its own, broken between words where it would pass the right edge. */
 static void put_note(struct text *t, const char *text)
 {
+    size_t column = 2;
     paint(t, "\033[33m");
-    out_text(t->out, "! ");
-    out_text(t->out, text);
+    out_text(t->out, "!");
+    for (const char *word = text; *word != '\0';) {
+        size_t len = strcspn(word, " ");
+        if (column + 1 + len > WIDTH) {
+            out_text(t->out, "\n ");
+            column = 1;
+        }
+        out_text(t->out, " ");
+        out_bytes(t->out, word, len);
+        column += 1 + len;
+        word += len + strspn(word + len, " ");
+    }
     paint(t, "\033[0m");
     out_text(t->out, "\n");
 }

@@ -1,0 +1,273 @@
+"""Each form of output, word by word: golden/NAME is what tuya-dump prints. UPDATE_GOLDEN=1 writes them anew; read the
+difference before you commit it."""
+
+import json
+import os
+import shutil
+import subprocess
+import unittest
+import xml.dom.minidom
+from pathlib import Path
+
+import mangle
+from dumping import DumpTest, dump, records
+from mangle import KEY, Talk, segments
+
+GOLDEN = Path(__file__).resolve().parent / "golden"
+HOUSE = [{"name": "Kettle plug", "id": mangle.DEVICE_ID, "key": KEY.decode(), "version": "3.3",
+          "mapping": {"1": {"code": "switch_1", "type": "Boolean", "values": {}},
+                      "9": {"code": "countdown_1", "type": "Integer", "values": {"unit": "s", "scale": 0}},
+                      "18": {"code": "cur_current", "type": "Integer", "values": {"unit": "mA", "scale": 0}},
+                      "19": {"code": "cur_power", "type": "Integer", "values": {"unit": "W", "scale": 1}},
+                      "20": {"code": "cur_voltage", "type": "Integer", "values": {"unit": "V", "scale": 1}}}}]
+
+
+class OutputTest(DumpTest):
+    def setUp(self):
+        super().setUp()
+        (self.folder / "devices.json").write_text(json.dumps(HOUSE))
+        self.devices = ("--devices", self.path("devices.json"))
+
+    def golden(self, name, text):
+        path = GOLDEN / name
+        if os.environ.get("UPDATE_GOLDEN"):
+            GOLDEN.mkdir(exist_ok=True)
+            path.write_text(text, newline="")
+        with open(path, newline="") as f:
+            self.assertEqual(text, f.read(), f"golden/{name}")
+
+    def capture(self, version="3.3", **options):
+        return mangle.save(self.path(f"{version}.pcap"), segments(Talk(version, **options).frames))
+
+
+class Golden(OutputTest):
+    def test_text(self):
+        for version in ("3.1", "3.2", "3.3", "3.4", "3.5"):
+            self.golden(f"text-{version}.txt", dump("-r", self.capture(version, rounds=2), *self.devices).stdout)
+
+    def test_text_without_device_list(self):
+        self.golden("text-key.txt", dump("-r", self.capture("3.3", rounds=2), "--key", KEY.decode()).stdout)
+
+    def test_verbose(self):
+        self.golden("text-v.txt", dump("-r", self.capture("3.4", rounds=1), *self.devices, "-v").stdout)
+        self.golden("text-vv.txt", dump("-r", self.capture("3.5", rounds=1), *self.devices, "-vv").stdout)
+
+    def test_colour_only_on_request(self):
+        plain = dump("-r", self.capture(rounds=1), *self.devices).stdout
+        self.assertNotIn("\033", plain)
+        self.assertNotIn("\033", dump("-r", self.capture(rounds=1), *self.devices, "--json", "--color=always").stdout)
+        coloured = dump("-r", self.capture(rounds=1), *self.devices, "--color=always").stdout
+        self.golden("text-colour.txt", coloured)
+
+    def test_lines_fit_in_120_columns(self):
+        for line in dump("-r", self.capture("3.3"), *self.devices).stdout.splitlines():
+            self.assertLessEqual(len(line), 120)
+
+    def test_json(self):
+        for version in ("3.1", "3.2", "3.3", "3.4", "3.5"):
+            self.golden(f"json-{version}.jsonl", dump("-r", self.capture(version, rounds=1), *self.devices, "--json").stdout)
+
+    def test_csv(self):
+        self.golden("data.csv", dump("-r", self.capture(), *self.devices, "-T", "csv").stdout)
+        self.golden("data-key.csv", dump("-r", self.capture(), "--key", KEY.decode(), "-T", "csv").stdout)
+
+    def test_fields(self):
+        fields = [a for f in ("time", "device", "name", "dir", "cmd", "cmd_name", "seq", "dp.19", "dp.cur_power", "json.t", "reply_ms",
+                              "length") for a in ("-e", f)]
+        self.golden("fields.tsv", dump("-r", self.capture(), *self.devices, "-T", "fields", *fields).stdout)
+
+    def test_stats(self):
+        packets = segments(Talk("3.3").frames)
+        packets = mangle.lose(mangle.retransmit(packets, 1), 4)
+        other = Talk("3.4", key=b"another-key-9876")
+        packets += segments(other.frames, client=("192.0.2.8", 50000), device=("192.0.2.34", 6668))
+        path = mangle.save(self.path("x"), packets)
+        self.golden("stats.txt", dump("-r", path, *self.devices, "--stats").stdout)
+
+    def test_plot(self):
+        self.assertEqual(dump("-r", self.capture(), *self.devices, "--plot", self.path("p.svg")).returncode, 0)
+        text = self.path("p.svg").read_text()
+        xml.dom.minidom.parseString(text)
+        self.golden("plot.svg", text)
+        for word in ("Power, W", "Voltage, V", "Current, A", "Kettle plug"):
+            self.assertIn(word, text)
+
+    def test_plot_of_nothing(self):
+        result = dump("-r", mangle.save(self.path("x"), []), "--plot", self.path("p.svg"))
+        self.assertEqual(result.returncode, 0)
+        self.assertIn("no power", result.stderr)
+        xml.dom.minidom.parse(str(self.path("p.svg")))
+
+
+class Verdicts(OutputTest):
+    def test_each_verdict_in_text_and_json(self):
+        import tuyapeer
+        talk = Talk("3.3", rounds=1)
+        frames = talk.frames
+        hurt = bytearray(frames[1][1])
+        hurt[-5] ^= 1
+        unknown = tuyapeer.seal("3.3", "to_device", 9, 0x77, {"a": 1}, key=KEY, header=None)
+        frames = [frames[0], ("from_device", bytes(hurt)), frames[2], ("to_device", b"junk junk"), ("to_device", unknown),
+                  ("from_device", frames[3][1][:20])]
+        packets = segments(frames)
+        late = tuyapeer.seal("3.3", "to_device", 13, 0x0A, {}, key=KEY) + tuyapeer.seal("3.3", "to_device", 14, 0x0A, {}, key=KEY)
+        packets.insert(-3, mangle.replace(packets[-5], data=late, seq=packets[-5].seq + len(unknown), time_ns=packets[-5].time_ns + 6 * 10**9))
+        for i in (-3, -1):
+            packets[i] = mangle.replace(packets[i], seq=packets[i].seq + len(late), time_ns=packets[i].time_ns + 7 * 10**9)
+        packets[-2] = mangle.replace(packets[-2], time_ns=packets[-2].time_ns + 7 * 10**9)
+        path = mangle.save(self.path("x"), packets)
+        self.golden("verdicts.txt", dump("-r", path, *self.devices).stdout)
+        got = records("-r", path, *self.devices)
+        self.golden("verdicts.jsonl", dump("-r", path, *self.devices, "--json").stdout)
+        details = " | ".join(r["detail"] or "" for r in got)
+        for words in ("damaged", "skipped 9 bytes", "unknown command 0x77", "sequence gap", "no reply", "ends inside a frame"):
+            self.assertIn(words, details)
+
+    def test_tls_is_met_in_set_up_mode(self):
+        path = mangle.save(self.path("x"), segments([("to_device", bytes.fromhex("16030100c8") + bytes(200))]))
+        (r,) = records("-r", path)
+        self.assertIn("TLS", r["detail"])
+
+    def test_damaged_headers_cost_their_frame_only(self):
+        for at, error in ((14, "bad_length"), (12, "too_large"), (-1, "bad_suffix")):
+            talk = Talk("3.3", rounds=2)
+            frames = talk.frames
+            bad = bytearray(frames[4][1])
+            if at == 14:
+                bad[12:16] = b"\0\0\0\x04"
+            elif at == 12:
+                bad[12] = 0x7F
+            else:
+                bad[-1] ^= 0xFF
+            frames[4] = (frames[4][0], bytes(bad))
+            got = records("-r", mangle.save(self.path("x"), segments(frames)), *self.devices)
+            with self.subTest(error=error):
+                self.assertIn(error, [r["error"] for r in got])
+                good = [(r["cmd"], r["seq"]) for r in got if not r["error"]]
+                self.assertEqual(good, [(m.cmd, m.seq) for i, m in enumerate(talk.said) if i != 4])
+
+    def test_length_that_swallows_good_frames_gives_them_back(self):
+        talk = Talk("3.3", rounds=2)
+        frames = talk.frames
+        bad = bytearray(frames[4][1])
+        bad[12:16] = (3000).to_bytes(4, "big")
+        frames[4] = (frames[4][0], bytes(bad))
+        got = records("-r", mangle.save(self.path("x"), segments(frames)), *self.devices)
+        good = [(r["dir"], r["cmd"], r["seq"]) for r in got if not r["error"]]
+        self.assertEqual(sorted(good), sorted((m.dir, m.cmd, m.seq) for i, m in enumerate(talk.said) if i != 4))
+
+
+class Filter(OutputTest):
+    def count(self, expression):
+        return len(records("-r", self.capture(), *self.devices, "-Y", expression))
+
+    def test_expressions(self):
+        n = len(records("-r", self.capture(), *self.devices))
+        for expression, count in {
+            "cmd == CONTROL": 6, "cmd == 7": 6, "cmd == 0x07": 6, "cmd_name == CONTROL && dir == to_device": 3,
+            "dp.19 > 601": 2, "dp.19 >= 601": 3, "dp.cur_power > 60.1": 2, "dp.1 == true && dir == from_device": 3,
+            "not dp.1": n - 9, "dp.1": 9, "error": 0, "!error": n, "cmd == STATUS or cmd == HEART_BEAT": 9,
+            "(cmd == STATUS || cmd == HEART_BEAT) and dir == from_device": 6, 'src contains "192.0.2.7"': 9,
+            "json.t == 1700000001": 3, "seq > 3 && seq <= 5 && dir == to_device": 2, "name == 'Kettle plug'": n, "dp.19 != 601": 2,
+            "reply_ms >= 10": 9, "version == 3.3": n, "retcode == 0": n - 9,
+        }.items():
+            with self.subTest(expression=expression):
+                self.assertEqual(self.count(expression), count)
+
+    def test_mistakes_are_explained(self):
+        for expression in ("", "cmd ==", "cmd == CONTROL &&", "(cmd == 1", "nonsense == 1", "cmd == 1 cmd == 2", "dp.", "(" * 200,
+                           "'x'", "cmd == 'open", " && ".join(["cmd"] * 500)):
+            result = dump("-r", self.capture(), "-Y", expression)
+            with self.subTest(expression=expression[:20]):
+                self.assertEqual(result.returncode, 2, result.stderr)
+                self.assertIn("-Y", result.stderr)
+                self.assertEqual(result.stdout, "")
+
+
+class Exported(OutputTest):
+    def setUp(self):
+        super().setUp()
+        if not shutil.which("tshark"):
+            self.skipTest("tshark is not installed")
+
+    def tshark(self, *arguments):
+        env = {**os.environ, "HOME": str(self.folder), "WIRESHARK_PLUGIN_DIR": str(self.path("none"))}
+        return subprocess.run(["tshark", *map(str, arguments)], capture_output=True, text=True, timeout=60, env=env, check=True).stdout
+
+    def test_stock_tshark_shows_messages_as_json(self):
+        for version in ("3.3", "3.5"):
+            path = self.capture(version)
+            dump("-r", path, *self.devices, "-w", self.path("w.pcapng"))
+            want = records("-r", path, *self.devices)
+            out = self.tshark("-r", self.path("w.pcapng"), "-T", "fields", "-e", "_ws.col.Protocol", "-e", "_ws.col.Source", "-e",
+                              "exported_pdu.src_port", "-e", "frame.time_epoch", "-e", "json.value.string")
+            lines = [line.split("\t") for line in out.splitlines()]
+            with self.subTest(version=version):
+                self.assertEqual(len(lines), len(want))
+                for line, r in zip(lines, want):
+                    self.assertTrue(line[0].startswith(f"TUYA {version}") or version == "3.1", line)
+                    self.assertEqual(f"{line[1]}:{line[2]}", r["src"])
+                    self.assertEqual(float(line[3]), r["time"])
+                    self.assertIn(r["cmd_name"], line[4].split(","))
+
+    def test_data_points_are_found_by_name(self):
+        dump("-r", self.capture(), *self.devices, "-w", self.path("w.pcapng"))
+        out = self.tshark("-r", self.path("w.pcapng"), "-Y", 'json.key == "dps" && json.value.number == "601"')
+        self.assertEqual(len(out.splitlines()), 1)
+
+    def test_redacted_capture_is_a_capture(self):
+        dump("-r", self.capture("3.5"), *self.devices, "--redact", self.path("r.pcapng"))
+        out = self.tshark("-r", self.path("r.pcapng"), "-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE", "-T", "fields", "-e",
+                          "tcp.checksum.status", "-e", "ip.checksum.status", "-e", "tcp.analysis.flags")
+        self.assertEqual({line for line in out.splitlines()}, {"1\t1\t"})
+
+
+class Usage(OutputTest):
+    def test_wrong_usage_names_the_option(self):
+        path = self.capture()
+        for arguments, words in {
+            (): "-r", ("-r", path, "-i", "lo"): "-i", ("-r", path, "--port", "0"): "--port", ("-r", path, "--port", "x"): "--port",
+            ("-r", path, "-T", "xml"): "-T", ("-r", path, "-T", "fields"): "-e", ("-r", path, "-e", "time"): "-e",
+            ("-r", path, "-T", "fields", "-e", "nonsense"): "nonsense", ("-r", path, "--key", "short"): "--key",
+            ("-r", path, "-P", "3.6"): "--protocol", ("-r", path, "--session-key", "0123456789abcdef"): "--session-key",
+            ("-r", path, "--nonsense"): "nonsense", ("--hex", "--redact", "x"): "--redact", ("-r", path, "--memory", "0"): "--memory",
+            ("-r", "-", "--key-file", "-"): "--key-file", ("-r", path, "--color=sometimes"): "--color",
+        }.items():
+            result = dump(*arguments)
+            with self.subTest(arguments=arguments[2:]):
+                self.assertEqual((result.returncode, result.stdout), (2, ""))
+                self.assertIn(words, result.stderr)
+                self.assertNotIn("0123456789abcdef", result.stderr)
+
+    def test_help_and_version(self):
+        for option in ("--help", "-h", "--version", "-V"):
+            result = dump(option)
+            self.assertEqual((result.returncode, result.stderr), (0, ""))
+            self.assertIn("tuya-dump", result.stdout)
+        for line in dump("--help").stdout.splitlines():
+            self.assertLessEqual(len(line), 120)
+
+    def test_files_that_are_not_there(self):
+        path = self.capture()
+        for option in ("--devices", "--key-file", "--key-log"):
+            result = dump("-r", path, option, self.path("missing"))
+            with self.subTest(option=option):
+                self.assertEqual(result.returncode, 7)
+                self.assertIn("missing", result.stderr)
+        for option in ("-w", "--plot", "--redact", "--write-key-log"):
+            result = dump("-r", self.capture("3.5"), *self.devices, option, self.path("no/such/folder"))
+            with self.subTest(option=option):
+                self.assertEqual(result.returncode, 7)
+                self.assertIn("no/such/folder", result.stderr)
+
+    def test_a_closed_pipe_ends_it_quietly(self):
+        path = mangle.save(self.path("x"), segments(Talk("3.3", rounds=3000).frames))
+        with subprocess.Popen([os.environ["TUYA_DUMP"], "-r", path, *self.devices], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
+            p.stdout.readline()
+            p.stdout.close()
+            self.assertEqual(p.stderr.read(), b"")
+            self.assertEqual(p.wait(60), -13)
+
+
+if __name__ == "__main__":
+    unittest.main()
