@@ -242,9 +242,10 @@ static int serve(struct run *r)
     give_back_memory();
     struct server_config cfg = config_of(r, seed, epoch_s);
     struct why why;
-    if (server_start(&r->server, &cfg, &why) != 0) {
+    int started = server_start(&r->server, &cfg, &why);
+    if (started != 0) {
         say_warn("%s", why.text);
-        return EXIT_CODE_CONNECT;
+        return started == SERVER_CANNOT_OPEN ? EXIT_CODE_INPUT : EXIT_CODE_CONNECT;
     }
     int faults = add_faults(r);
     const int numbers[] = {SIGTERM, SIGINT};

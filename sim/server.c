@@ -17,6 +17,7 @@ enum {
     JOURNAL_KEEP = 16 << 20, /* bytes of the last messages for the control API */
     SPARE_DESCRIPTORS = 64,  /* files, loop, discovery */
     CLIENTS_PER_DEVICE = 3,
+    SYNC_MS = 500,
     MOVED_ADDRESSES = 0x7FC80000, /* 127.200.0.0 */
     KEYS_AT_WORK = 256,           /* key schedules kept ready, about 4 KB each */
 };
@@ -101,6 +102,18 @@ void server_disk_error(struct server *s, const struct why *why)
     say_warn("%s; the simulation goes on", why->text);
 }
 
+/* What was saved survives the end of the process at once, and the end of the machine a moment later: one fdatasync()
+ * for many controls, since each costs milliseconds. */
+static void on_sync_due(void *ctx, uint64_t arg)
+{
+    (void)arg;
+    struct server *s = ctx;
+    struct why why;
+    s->sync_armed = false;
+    if (s->store != NULL && store_sync(s->store, &why) != 0)
+        server_disk_error(s, &why);
+}
+
 int outlet_save(struct outlet *o)
 {
     struct server *s = o->server;
@@ -109,6 +122,8 @@ int outlet_save(struct outlet *o)
         return 0;
     if (store_save(s->store, o->device, server_now_ms(s), &why) == 0) {
         s->disk_told = false;
+        if (!s->sync_armed && later_add(&s->later, SYNC_MS, on_sync_due, s, 0) == 0)
+            s->sync_armed = true;
         if (store_wants_fold(s->store) && store_fold(s->store, server_now_ms(s), &why) != 0)
             server_disk_error(s, &why);
         return 0;
@@ -602,13 +617,16 @@ int server_start(struct server **out, const struct server_config *cfg, struct wh
     uv_prepare_init(cfg->loop, &s->prepare);
     s->prepare.data = s;
     s->n_open = 2;
-    if (open_library(s, why) != 0 || open_files(s, why) != 0 || open_sockets(s, why) != 0) {
+    int rc = open_library(s, why) != 0 || open_files(s, why) != 0 ? SERVER_CANNOT_OPEN : 0;
+    if (rc == 0 && open_sockets(s, why) != 0)
+        rc = SERVER_CANNOT_LISTEN;
+    if (rc != 0) {
         server_stop(s);
         while (!server_closed(s))
             uv_run(cfg->loop, UV_RUN_ONCE);
         uv_run(cfg->loop, UV_RUN_NOWAIT);
         server_free(s);
-        return -1;
+        return rc;
     }
     if (cfg->journal_path != NULL || cfg->write_path != NULL)
         uv_prepare_start(&s->prepare, on_prepare);

@@ -49,8 +49,10 @@ struct server_config {
 
 struct server;
 
+enum { SERVER_CANNOT_LISTEN = -1, SERVER_CANNOT_OPEN = -2 };
+
 /** Listen. Nothing is served before the loop runs.
- * @return 0; -1 and why: address in use, state file damaged, .. */
+ * @return 0; SERVER_CANNOT_LISTEN (address in use, ..), SERVER_CANNOT_OPEN (a file: damaged state, ..), and why */
 int server_start(struct server **out, const struct server_config *cfg, struct why *why);
 
 /** Close every socket and file. The loop has to run once more until server_closed(); then server_free(). */

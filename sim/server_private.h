@@ -108,6 +108,7 @@ struct server {
     bool stopping;
     size_t n_open; /* handles that are not closed yet */
     bool disk_told;
+    bool sync_armed;
     /* The last query reply: the same plug asked again within the same millisecond, and nothing done to it since, says
      * the same. Many clients that poll one plug come to this. */
     struct {

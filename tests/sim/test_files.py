@@ -195,7 +195,7 @@ class State(Folder):
         with open(state, "w") as f:
             f.write('{"devices": [')
         p = run("tuya-sim", "--state", state, "--port", "0", "--discovery", "off")
-        self.assertNotEqual(p.returncode, 0)
+        self.assertEqual(p.returncode, 7)
         self.assertIn(state, p.stderr)
         with open(state) as f:
             self.assertEqual(f.read(), '{"devices": [')
