@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "bytes.h"
+#include "device_internal.h"
 #include "internal.h"
 #include "tuyawire/command.h"
 #include "tuyawire/error.h"
@@ -10,67 +11,13 @@
 #include "tuyawire/version.h"
 
 enum {
-    N_SPARE = 4,                 /* buffers a host keeps for the next connection that needs one */
     SPARE_MAX = 64 * 1024,       /* bytes; larger ones go back to the system */
     BUFFER_MIN = 1024,           /* bytes: two frames as plugs send them */
     FIRST_SEGMENT_MIN = 50,      /* bytes: TuyaOpen drops a read that is shorter than the smallest 6699 frame */
     SEQ_START_BELOW = 65535,     /* TuyaOpen: random start from 0 to 65534, the first frame carries one more */
-    KEY_ZERO_DRAWS = 4096,       /* one in 256 begins with 00; never reached */
-    KEY_NOT_ZERO_DRAWS = 8,      /* 256^-8; a random source that repeats itself must not hold us for ever */
     PREFIX_6699 = 0x00006699,    /* spec section 1.2 */
     PREFIX_55AA = 0x000055AA,    /* spec section 1.1 */
     VENDOR_REFUSED = 0x01000000, /* 1 as a little-endian chip writes it, spec section 1.4 */
-};
-
-/* Live bytes stand from pos to len. */
-struct buffer {
-    uint8_t *data;
-    uint32_t cap, pos, len;
-};
-
-struct tw_device_host {
-    struct tw_device_host_config cfg;
-    struct buffer spare[N_SPARE];
-    uint8_t resp[TW_SESSION_RESP_LEN];
-    size_t open_cap;
-    uint8_t open[]; /* plaintext of the frame that the last event is about */
-};
-
-struct tw_device {
-    tw_device_host *host;
-    const struct tw_version_traits *traits;
-    struct tw_session session; /* in 3.1 to 3.3 only the local key is of use */
-    const uint8_t *lent;       /* the caller's bytes that are not read yet */
-    size_t lent_len;
-    struct buffer in;  /* the beginning of a frame */
-    struct buffer out; /* not sent yet */
-    uint64_t now_ms, born_ms, active_ms;
-    uint32_t idle_timeout_ms, handshake_timeout_ms;
-    uint32_t last_seq; /* of the client, where it is checked */
-    uint32_t own_seq;  /* of the last frame sent, where the device counts */
-    int error;         /* sticks */
-    uint8_t quirks;
-    bool told;     /* CLOSING was handed out */
-    bool garbage;  /* bytes that are no frame since the last good frame */
-    bool key_zero; /* the handshake ended with a key that counts as none */
-};
-
-/* What a device says to a body it cannot read; NULL: nothing. Spec device behaviour, section 5. */
-static const struct texts {
-    const char *query_unreadable; /* wrong key, or not JSON at all */
-    const char *query_clear;      /* in clear where it has to be encrypted */
-    const char *query_encrypted;  /* encrypted where it has to be in clear */
-    const char *query_bad_json;
-    const char *control_unreadable;
-    const char *control_bad_json;
-} texts[] = {
-    [TW_V31] = {TW_TEXT_JSON_OBJ, NULL, TW_TEXT_JSON_OBJ, TW_TEXT_JSON_OBJ, NULL, TW_TEXT_PARSE_DATA},
-    [TW_V32] = {TW_TEXT_DATA_FORMAT, NULL, TW_TEXT_DATA_FORMAT, TW_TEXT_DATA_FORMAT, TW_TEXT_PARSE_DATA,
-                TW_TEXT_DATA_FORMAT},
-    [TW_V33] = {TW_TEXT_PARSE_DATA, TW_TEXT_JSON_OBJ, NULL, TW_TEXT_DATA_FORMAT, TW_TEXT_PARSE_DATA,
-                TW_TEXT_DATA_FORMAT},
-    [TW_V34] = {TW_TEXT_DATA_FORMAT, NULL, NULL, TW_TEXT_DATA_FORMAT, TW_TEXT_PARSE_DATA, TW_TEXT_PARSE_DATA},
-    [TW_V35] = {TW_TEXT_DATA_FORMAT, NULL, NULL, TW_TEXT_DATA_FORMAT, TW_TEXT_PARSE_DATA, TW_TEXT_PARSE_DATA},
 };
 
 /* ---- buffers --------------------------------------------------------------------------------------------------- */
@@ -79,7 +26,7 @@ static void buffer_drop(tw_device_host *h, struct buffer *b)
 {
     if (b->data == NULL)
         return;
-    for (int i = 0; i < N_SPARE && b->cap <= SPARE_MAX; i++) {
+    for (int i = 0; i < TW__DEVICE_SPARE && b->cap <= SPARE_MAX; i++) {
         if (h->spare[i].data == NULL) {
             h->spare[i] = (struct buffer){b->data, b->cap, 0, 0};
             *b = (struct buffer){0};
@@ -95,7 +42,7 @@ static int buffer_room(tw_device_host *h, struct buffer *b, size_t need)
 {
     size_t live = b->len - b->pos;
     if (b->data == NULL) {
-        for (int i = 0; i < N_SPARE && b->data == NULL; i++)
+        for (int i = 0; i < TW__DEVICE_SPARE && b->data == NULL; i++)
             if (h->spare[i].data != NULL && h->spare[i].cap >= need) {
                 *b = h->spare[i];
                 h->spare[i] = (struct buffer){0};
@@ -159,7 +106,7 @@ void tw_device_host_free(tw_device_host *h)
 {
     if (h == NULL)
         return;
-    for (int i = 0; i < N_SPARE; i++)
+    for (int i = 0; i < TW__DEVICE_SPARE; i++)
         free(h->spare[i].data);
     tw__wipe(h->open, h->open_cap);
     free(h);
@@ -271,7 +218,7 @@ void tw_device_sent(tw_device *d, size_t n)
 /* Spec section 9, rule 2: under the local key no frame may use the nonce that the key derivation uses. */
 static int draw_gcm_nonce(tw_device *d, bool handshake, uint8_t nonce[TW_NONCE_LEN])
 {
-    for (int draw = 0; draw < KEY_NOT_ZERO_DRAWS; draw++) {
+    for (int draw = 0; draw < TW__DEVICE_DRAWS; draw++) {
         if (d->host->cfg.random(d->host->cfg.random_ctx, nonce, TW_NONCE_LEN) != 0)
             return TW_E_CRYPTO;
         if (!handshake || memcmp(nonce, d->session.client_nonce, TW_NONCE_LEN) != 0)
@@ -366,17 +313,12 @@ int tw_device_ack(tw_device *d, uint32_t command, uint32_t seq, uint32_t retcode
     return tw_device_send(d, &m, 0);
 }
 
-static struct tw_span span_of(const char *text)
-{
-    return (struct tw_span){(const uint8_t *)text, strlen(text)};
-}
-
 /* see tuyawire/device.h */
 int tw_device_refuse(tw_device *d, uint32_t command, uint32_t seq, const char *text)
 {
     struct tw_message m;
     tw_device_message_init(d, &m, command, seq, true);
-    m.payload = span_of(text);
+    m.payload = tw__text(text);
     return tw_device_send(d, &m, 0);
 }
 
@@ -459,301 +401,6 @@ int tw_device_feed(tw_device *d, const uint8_t *buf, size_t len, uint64_t now_ms
     return rc;
 }
 
-/* ---- input: what a frame asks for ------------------------------------------------------------------------------ */
-
-/* The connection ends because of this frame. */
-static void end_with(tw_device *d, struct tw_device_event *ev, int error)
-{
-    tw_device_close(d, error);
-    d->told = true;
-    ev->type = TW_DEVICE_CLOSING;
-    ev->error = d->error;
-}
-
-static void answer_empty(const tw_device *d, struct tw_device_event *ev, uint32_t seq, bool refused)
-{
-    tw_device_message_init(d, &ev->answer, ev->message.command, seq, refused);
-    ev->has_answer = true;
-}
-
-static void refuse(const tw_device *d, struct tw_device_event *ev, int error, const char *text)
-{
-    ev->type = TW_DEVICE_REFUSED;
-    ev->error = error;
-    if (text == NULL)
-        return;
-    answer_empty(d, ev, ev->message.seq, true);
-    ev->answer.payload = span_of(text);
-}
-
-static int draw_device_nonce(tw_device *d, struct tw_span start, uint8_t nonce[TW_SESSION_NONCE_LEN])
-{
-    bool want_zero = (d->quirks & TW_DEVICE_KEY_ZERO) != 0;
-    bool may_be_zero = (d->quirks & TW_DEVICE_VENDOR_KEY_ZERO) != 0 && !want_zero;
-    int draws = want_zero ? KEY_ZERO_DRAWS : may_be_zero ? 1 : KEY_NOT_ZERO_DRAWS;
-    while (draws-- > 0) {
-        if (d->host->cfg.random(d->host->cfg.random_ctx, nonce, TW_SESSION_NONCE_LEN) != 0)
-            return TW_E_CRYPTO;
-        if (start.len < TW_SESSION_NONCE_LEN)
-            return TW_OK;
-        uint8_t key[TW_KEY_LEN];
-        int rc =
-            tw_session_derive(key, d->host->cfg.crypto, d->session.version, d->session.local_key, start.data, nonce);
-        bool good = (key[0] == 0) == want_zero;
-        if (want_zero && d->traits->integrity == TW_INTEGRITY_GCM) { /* a stream cipher: no need to search */
-            nonce[0] ^= key[0];
-            good = true;
-        }
-        tw__wipe(key, sizeof key);
-        if (rc != TW_OK || good)
-            return rc;
-    }
-    return TW_OK;
-}
-
-static void on_start(tw_device *d, struct tw_device_event *ev)
-{
-    uint8_t nonce[TW_SESSION_NONCE_LEN];
-    int rc = draw_device_nonce(d, ev->message.payload, nonce);
-    if (rc == TW_OK)
-        rc = tw_session_on_start(&d->session, d->host->cfg.crypto, ev->message.payload, nonce, d->host->resp);
-    tw__wipe(nonce, sizeof nonce);
-    if (rc == TW_E_HS_SHORT) {
-        refuse(d, ev, rc, NULL);
-        return;
-    }
-    if (rc != TW_OK) {
-        end_with(d, ev, rc);
-        return;
-    }
-    d->key_zero = false;
-    ev->type = TW_DEVICE_HANDSHAKE;
-    ev->has_answer = true;
-    tw_device_message_init(d, &ev->answer, TW_CMD_SESS_KEY_NEG_RESP, 0, false);
-    ev->answer.payload = (struct tw_span){d->host->resp, sizeof d->host->resp};
-}
-
-static void on_finish(tw_device *d, struct tw_device_event *ev)
-{
-    struct tw_session *s = &d->session;
-    if (s->state == TW_SESSION_IDLE && (d->quirks & TW_DEVICE_VENDOR_FINISH) != 0) {
-        memset(s->client_nonce, 0, sizeof s->client_nonce);
-        memset(s->device_nonce, 0, sizeof s->device_nonce);
-        s->state = TW_SESSION_WAIT_FINISH;
-    }
-    int rc = tw_session_on_finish(s, d->host->cfg.crypto, ev->message.payload);
-    if (rc == TW_E_HS_SHORT) {
-        refuse(d, ev, rc, NULL);
-        return;
-    }
-    if (rc != TW_OK) {
-        end_with(d, ev, rc);
-        return;
-    }
-    if (s->key[0] == 0 && (d->quirks & TW_DEVICE_VENDOR_KEY_ZERO) != 0) {
-        s->state = TW_SESSION_IDLE;
-        d->key_zero = true;
-    }
-    ev->type = TW_DEVICE_HANDSHAKE;
-}
-
-/* A decrypted payload that does not even begin like JSON is most likely the work of another key. */
-static bool begins_like_json(struct tw_span payload)
-{
-    return payload.len > 0 && payload.data[0] == '{';
-}
-
-static void on_query(const tw_device *d, struct tw_device_event *ev)
-{
-    const struct texts *say = &texts[d->session.version];
-    struct tw_span payload = ev->message.payload;
-    if (!ev->message.encrypted && payload.len > 0 && say->query_clear != NULL) {
-        refuse(d, ev, TW_E_PAYLOAD, begins_like_json(payload) ? say->query_clear : say->query_unreadable);
-    } else if (ev->message.encrypted && say->query_encrypted != NULL) {
-        refuse(d, ev, TW_E_PAYLOAD, say->query_encrypted);
-    } else if (tw_body_parse(&ev->body, payload) != TW_OK) {
-        bool readable = payload.len == 0 || begins_like_json(payload);
-        refuse(d, ev, TW_E_JSON, readable ? say->query_bad_json : say->query_unreadable);
-    } else {
-        ev->type = TW_DEVICE_QUERY;
-    }
-}
-
-static bool all_null(struct tw_span dps)
-{
-    struct tw_dp dp;
-    size_t pos = 0, n = 0;
-    for (; tw_dps_next(&dp, &pos, dps); n++)
-        if (dp.value.type != TW_VALUE_NULL)
-            return false;
-    return n > 0;
-}
-
-static void on_control(const tw_device *d, struct tw_device_event *ev)
-{
-    const struct texts *say = &texts[d->session.version];
-    bool gcm = d->traits->integrity == TW_INTEGRITY_GCM;
-    struct tw_span payload = ev->message.payload;
-    if (!ev->message.encrypted) {
-        refuse(d, ev, TW_E_PAYLOAD, say->control_unreadable);
-        return;
-    }
-    /* TuyaOpen cuts 15 bytes and looks at none of them, not even at the version text. */
-    if (gcm && !ev->message.has_header) {
-        size_t cut = payload.len < TW_HEADER_LEN ? payload.len : TW_HEADER_LEN;
-        payload.data += cut;
-        payload.len -= cut;
-    }
-    if (tw_body_parse(&ev->body, payload) != TW_OK) {
-        /* Only a clear header leaves open whether the key was right; all else is signed in some way. */
-        bool readable = begins_like_json(payload) || d->traits->with_header != TW_ENCODING_CLEAR_HEADER;
-        refuse(d, ev, TW_E_JSON, readable ? say->control_bad_json : say->control_unreadable);
-    } else if (gcm && ev->body.data.len == 0) {
-        refuse(d, ev, TW_E_PAYLOAD, ""); /* TuyaOpen: return code 1 without a text */
-    } else if (ev->body.dps.len == 0) {
-        refuse(d, ev, TW_E_PAYLOAD, TW_TEXT_DATA_FORMAT);
-    } else {
-        ev->type = all_null(ev->body.dps) ? TW_DEVICE_NULL_QUERY : TW_DEVICE_CONTROL;
-    }
-}
-
-/* A frame in order, opened. */
-static void on_message(tw_device *d, struct tw_device_event *ev)
-{
-    switch (ev->message.command) {
-    case TW_CMD_SESS_KEY_NEG_START:
-    case TW_CMD_SESS_KEY_NEG_FINISH:
-        if (!d->traits->negotiates)
-            ev->type = TW_DEVICE_UNKNOWN;
-        else if (ev->message.command == TW_CMD_SESS_KEY_NEG_START)
-            on_start(d, ev);
-        else
-            on_finish(d, ev);
-        break;
-    case TW_CMD_DP_QUERY:
-    case TW_CMD_DP_QUERY_NEW: on_query(d, ev); break;
-    case TW_CMD_CONTROL:
-    case TW_CMD_CONTROL_NEW: on_control(d, ev); break;
-    case TW_CMD_UPDATEDPS:
-        ev->type = TW_DEVICE_REFRESH;
-        ev->error = tw_body_parse(&ev->body, ev->message.payload);
-        break;
-    case TW_CMD_LAN_EXT_STREAM:
-        ev->type = TW_DEVICE_EXT_STREAM;
-        ev->error = tw_body_parse(&ev->body, ev->message.payload);
-        break;
-    default: ev->type = TW_DEVICE_UNKNOWN; break;
-    }
-}
-
-static void on_heartbeat(tw_device *d, struct tw_device_event *ev, int error)
-{
-    ev->type = TW_DEVICE_HEARTBEAT;
-    ev->error = error;
-    answer_empty(d, ev, 0, false); /* 3.1 to 3.3: seq 0, spec section 6.1 */
-}
-
-/* The check value is right or the version has none that proves the key, but the content cannot be opened. */
-static void on_unreadable(tw_device *d, struct tw_device_event *ev, int error)
-{
-    const struct texts *say = &texts[d->session.version];
-    switch (ev->message.command) {
-    case TW_CMD_HEART_BEAT: on_heartbeat(d, ev, error); break;
-    case TW_CMD_DP_QUERY:
-    case TW_CMD_DP_QUERY_NEW: refuse(d, ev, error, say->query_unreadable); break;
-    case TW_CMD_CONTROL:
-    case TW_CMD_CONTROL_NEW: refuse(d, ev, error, say->control_unreadable); break;
-    case TW_CMD_UPDATEDPS: refuse(d, ev, error, say->control_unreadable); break;
-    default: refuse(d, ev, error, NULL); break;
-    }
-}
-
-/* 3.4 and 3.5: what has no place at this point of the session. TW_OK: go on. */
-static int check_place(const tw_device *d, uint32_t command)
-{
-    bool established = d->session.state == TW_SESSION_ESTABLISHED;
-    bool handshake = tw_command_is_handshake(command);
-    if (!d->traits->negotiates)
-        return TW_OK;
-    if (established && handshake)
-        return TW_E_HS_RENEGOTIATE;
-    if (!established && !handshake)
-        return d->key_zero ? TW_E_HS_KEY_ZERO : TW_E_HS_WRONG_CMD;
-    return TW_OK;
-}
-
-/* TuyaOpen: greater than the last one, the first at least 1; looked at and stored before anything is verified. In 3.4
- * the handshake is held to it too, our rule after vectors/session.json; later frames of 3.4 are not, since nothing
- * shows that such devices care. */
-static bool seq_grows(tw_device *d, uint32_t seq)
-{
-    bool handshake = d->traits->negotiates && d->session.state != TW_SESSION_ESTABLISHED;
-    if (!d->traits->seq_checked && !handshake)
-        return true;
-    bool grows = seq > d->last_seq;
-    d->last_seq = seq;
-    return grows;
-}
-
-/* 3.1 to 3.3: a frame with a wrong CRC is not answered. One exception, seen by clients that try 3.4 on a 3.3 device:
- * their START, whose HMAC stands where a CRC should, is refused with a text (spec section 4.5). */
-static void on_bad_crc(tw_device *d, struct tw_device_event *ev)
-{
-    if (ev->frame.command == TW_CMD_SESS_KEY_NEG_START && d->traits->without_header == TW_ENCODING_ECB) {
-        refuse(d, ev, TW_E_INTEGRITY, TW_TEXT_PARSE_DATA);
-        return;
-    }
-    ev->type = TW_DEVICE_DAMAGED;
-    ev->error = TW_E_INTEGRITY;
-}
-
-static void on_frame(tw_device *d, struct tw_device_event *ev)
-{
-    const struct tw_frame *f = &ev->frame;
-    ev->message.seq = f->seq;
-    ev->message.command = f->command;
-    if (!seq_grows(d, f->seq)) {
-        end_with(d, ev, TW_E_HS_REPLAY);
-        return;
-    }
-    int rc = check_place(d, f->command);
-    if (rc != TW_OK) {
-        end_with(d, ev, rc);
-        return;
-    }
-    if (d->traits->negotiates && f->command == TW_CMD_SESS_KEY_NEG_RESP) {
-        refuse(d, ev, TW_E_HS_WRONG_CMD, NULL);
-        return;
-    }
-
-    bool local = !d->traits->negotiates || tw_command_is_handshake(f->command);
-    bool zero_crc = d->traits->with_header == TW_ENCODING_B64 && d->quirks & TW_DEVICE_ZERO_CRC;
-    rc = tw_message_open(&ev->message, d->host->cfg.crypto, f, d->session.version, TW_TO_DEVICE,
-                         local ? d->session.local_key : d->session.key, d->host->open, d->host->open_cap,
-                         zero_crc ? TW_OPEN_ZERO_CRC : 0);
-    ev->opened = rc == TW_OK;
-    ev->message.seq = f->seq; /* a message that did not open is cleared */
-    ev->message.command = f->command;
-    bool heartbeat = f->command == TW_CMD_HEART_BEAT;
-    bool unopened = heartbeat && d->traits->integrity == TW_INTEGRITY_GCM && d->quirks & TW_DEVICE_VENDOR_HEARTBEAT;
-    if (d->traits->negotiates && rc != TW_OK && !unopened) {
-        end_with(d, ev, rc);
-        return;
-    }
-    if (rc == TW_E_INTEGRITY && d->traits->integrity == TW_INTEGRITY_CRC32 && !tw_frame_crc_matches(f)) {
-        on_bad_crc(d, ev);
-        return;
-    }
-    d->garbage = false;
-    d->active_ms = d->now_ms;
-    if (heartbeat)
-        on_heartbeat(d, ev, rc); /* nobody looks at its body */
-    else if (rc != TW_OK)
-        on_unreadable(d, ev, rc);
-    else
-        on_message(d, ev);
-}
-
 /* ---- input: events --------------------------------------------------------------------------------------------- */
 
 static bool begins_foreign(const tw_device *d, struct tw_span in)
@@ -816,7 +463,7 @@ int tw_device_next_event(tw_device *d, struct tw_device_event *ev)
         } else {
             skip(d, used);
             *ev = (struct tw_device_event){.frame = f, .raw = f.raw};
-            on_frame(d, ev);
+            tw__device_on_frame(d, ev);
             if (ev->has_answer && !d->host->cfg.manual)
                 rc = tw_device_send(d, &ev->answer, 0);
             if (rc == TW_E_NOMEM || rc == TW_E_CRYPTO)
