@@ -220,8 +220,9 @@ static int base64_decode(uint8_t *out, size_t cap, size_t *out_len, struct tw_sp
         uint32_t a = base64_value(p[0]), b = base64_value(p[1]), c = pad == 1 ? base64_value(p[2]) : 0;
         strange |= a | b | c;
         uint32_t v = a << 18 | b << 12 | c << 6;
-        for (int shift = 16; at < n; shift -= 8)
-            out[at++] = (uint8_t)(v >> shift);
+        out[at] = (uint8_t)(v >> 16);
+        if (pad == 1)
+            out[at + 1] = (uint8_t)(v >> 8);
     }
     if (strange & NO_DIGIT)
         return TW_E_PAYLOAD;
