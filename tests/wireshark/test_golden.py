@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 
-from sessions import VERSIONS, all_versions, key_log_line, send, usual_capture, usual_talk
+from sessions import VERSIONS, Talk, all_versions, key_log_line, peer, send, usual_capture, usual_talk
 from shark import DEMO_KEY, HERE, OTHER_KEY, Shark, keys
 from capture import Capture
 
@@ -77,6 +77,23 @@ def devices_json(shark):
     compare("devices-json", shark.frames(pcap, ["-o", "tuya.devices:" + devices], filter="tuya.dps"))
 
 
+def sub_devices(shark):
+    """A gateway passes on the data points of the devices behind it, which have mappings of their own."""
+    power = {"19": {"code": "cur_power", "type": "Integer", "values": {"unit": "W", "scale": 1}}}
+    devices = shark.write("devices.json", json.dumps([
+        {"name": "Gateway", "id": "fake0000000000000000id", "key": DEMO_KEY, "mac": "", "sub": False,
+         "mapping": {"19": {"code": "not_the_power", "type": "Boolean", "values": {}}}},
+        {"name": "Fridge plug", "id": "fakesubdevice00000000", "key": DEMO_KEY, "mac": "", "sub": True,
+         "node_id": "0000000000000001", "parent": "fake0000000000000000id", "mapping": power}]))
+    talk = Talk("3.4")
+    for cid in ("0000000000000001", "0000000000000002"):
+        talk.tell(peer.STATUS, {"protocol": 4, "t": 1700000000, "data": {"cid": cid, "dps": {"19": 605}}}, push=True)
+    cap = Capture()
+    send(cap.tcp(), talk)
+    frames = shark.frames(cap.save(shark.path("gateway.pcap")), ["-o", "tuya.devices:" + devices], filter="tuya.cid")
+    compare("sub-devices", frames)
+
+
 def discovery(shark):
     cap = Capture()
     with open(os.path.join(HERE, "..", "vectors", "discovery.json"), encoding="utf-8") as f:
@@ -98,6 +115,6 @@ def statistics(shark):
 
 if __name__ == "__main__":
     with Shark() as shark:
-        for case in (each_version, simulated, key_log_only, devices_json, discovery, statistics):
+        for case in (each_version, simulated, key_log_only, devices_json, sub_devices, discovery, statistics):
             case(shark)
     sys.exit(f"{len(FAILED)} differ: {', '.join(FAILED)}" if FAILED else 0)

@@ -84,8 +84,9 @@ void tuya_keys_preferences(module_t *module)
 static tw_keyring *ring;
 static GHashTable *known; /* the key's bytes -> struct tuya_key, which owns them */
 static struct devices devices;
-static gint64 log_size;  /* bytes of the key log when it was read last */
-static size_t log_taken; /* entries of it that are in the ring */
+static GHashTable *sub_devices; /* node id, which is their cid -> struct devices_entry */
+static gint64 log_size;         /* bytes of the key log when it was read last */
+static size_t log_taken;        /* entries of it that are in the ring */
 
 /* Keys are as good as random: their first bytes are hash enough. */
 static guint hash_key(gconstpointer key)
@@ -173,6 +174,8 @@ static void take_devices(void)
     }
     for (size_t i = 0; i < devices.n; i++) {
         const struct devices_entry *e = &devices.entries[i];
+        if (given(e->node_id))
+            g_hash_table_insert(sub_devices, (gpointer)e->node_id, (gpointer)e);
         if (e->key_state == DEVICES_KEY_OK && !e->sub)
             add_local(e->key, e->id, given(e->name) ? e->name : e->id, e->has_version ? &e->version : NULL);
     }
@@ -209,6 +212,7 @@ void tuya_keys_fill(void)
         return;
     }
     known = g_hash_table_new_full(hash_key, equal_keys, NULL, free_key);
+    sub_devices = g_hash_table_new(g_str_hash, g_str_equal);
     take_rows();
     take_devices();
     if (given(keylog_path_pref))
@@ -222,9 +226,10 @@ void tuya_keys_wipe(void)
         return;
     tw_keyring_free(ring);
     g_hash_table_destroy(known);
+    g_hash_table_destroy(sub_devices);
     devices_free(&devices);
     ring = NULL;
-    known = NULL;
+    known = sub_devices = NULL;
     devices = (struct devices){0};
     log_size = 0;
     log_taken = 0;
@@ -259,4 +264,15 @@ const struct devices_entry *tuya_keys_device(const char *id)
     if (devices.n == 0)
         return NULL;
     return devices_by_id(&devices, (struct tw_span){(const uint8_t *)id, strlen(id)});
+}
+
+/* see tuya-keys.h */
+const struct devices_entry *tuya_keys_sub_device(struct tw_span cid)
+{
+    if (sub_devices == NULL || g_hash_table_size(sub_devices) == 0)
+        return NULL;
+    char *text = g_strndup((const char *)cid.data, cid.len);
+    const struct devices_entry *e = g_hash_table_lookup(sub_devices, text);
+    g_free(text);
+    return e;
 }

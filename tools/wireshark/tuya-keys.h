@@ -41,4 +41,7 @@ const struct tuya_key *tuya_keys_know(const uint8_t key[TW_KEY_LEN], size_t loca
 /** What devices.json says about a device; NULL if nothing. */
 const struct devices_entry *tuya_keys_device(const char *id);
 
+/** The same about a device behind a gateway, by its cid. */
+const struct devices_entry *tuya_keys_sub_device(struct tw_span cid);
+
 #endif

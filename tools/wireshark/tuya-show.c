@@ -25,7 +25,8 @@ static int hf_prefix = -1, hf_frame_version = -1, hf_reserved = -1, hf_seq = -1,
 static int hf_nonce = -1, hf_retcode = -1, hf_body = -1, hf_crc = -1, hf_hmac = -1, hf_tag = -1, hf_status = -1;
 static int hf_suffix = -1, hf_header = -1, hf_header_version = -1, hf_header_check = -1, hf_header_counter = -1;
 static int hf_header_source = -1, hf_signature = -1, hf_version = -1, hf_direction = -1, hf_device = -1;
-static int hf_device_name = -1, hf_key = -1, hf_key_note = -1, hf_error = -1, hf_payload = -1, hf_text = -1;
+static int hf_cid = -1, hf_device_name = -1, hf_key = -1, hf_key_note = -1, hf_error = -1, hf_payload = -1,
+           hf_text = -1;
 static int hf_client_nonce = -1, hf_device_nonce = -1, hf_proof = -1, hf_skipped = -1;
 static int hf_response_in = -1, hf_response_to = -1, hf_response_time = -1;
 static gint ett_tuya = -1, ett_check = -1, ett_header = -1;
@@ -82,6 +83,12 @@ static const struct devices_entry *known_device(const struct tuya_sight *s)
     return s->device == NULL ? NULL : tuya_keys_device(s->device);
 }
 
+/* Whose data points these are: a gateway passes on those of the devices behind it. */
+static const struct devices_entry *owner_of_dps(const struct view *v)
+{
+    return v->body.cid.len > 0 ? tuya_keys_sub_device(v->body.cid) : known_device(v->s);
+}
+
 /* The name that the user gave it, else its id. */
 static const char *name_of_device(const struct tuya_sight *s)
 {
@@ -118,7 +125,7 @@ static const char *what_it_says(const struct view *v)
     if (v->d != NULL)
         return announcement(v);
     if (v->has_body) {
-        const char *dps = tuya_dps_summary(v->pinfo, &v->body, known_device(v->s));
+        const char *dps = tuya_dps_summary(v->pinfo, &v->body, owner_of_dps(v));
         if (dps != NULL)
             return dps;
         if (v->body.dp_ids.len > 0)
@@ -377,6 +384,18 @@ static void export_payload(const struct view *v)
     tap_queue_packet(tap_export, v->pinfo, pdu);
 }
 
+static void show_cid(const struct view *v)
+{
+    struct tw_span cid = v->body.cid;
+    if (cid.len == 0)
+        return;
+    gint at = (gint)(cid.data - v->m->payload.data);
+    proto_item *ti = proto_tree_add_item(v->tree, hf_cid, v->payload, at, (gint)cid.len, ENC_UTF_8);
+    const struct devices_entry *known = tuya_keys_sub_device(cid);
+    if (known != NULL)
+        proto_item_append_text(ti, " (%s)", known->name);
+}
+
 static void show_payload(const struct view *v)
 {
     if (v->payload == NULL)
@@ -385,7 +404,8 @@ static void show_payload(const struct view *v)
     if (v->m->encrypted && v->f->integrity != TW_INTEGRITY_CRC32 && tw_command_is_handshake(v->f->command)) {
         show_handshake(v);
     } else if (v->has_body) {
-        tuya_dps_show(v->tree, v->pinfo, v->payload, v->m->payload, &v->body, known_device(v->s));
+        show_cid(v);
+        tuya_dps_show(v->tree, v->pinfo, v->payload, v->m->payload, &v->body, owner_of_dps(v));
         call_json(v);
     } else if (g_utf8_validate((const char *)v->m->payload.data, (gssize)v->m->payload.len, NULL)) {
         proto_tree_add_item(v->tree, hf_text, v->payload, 0, -1, ENC_UTF_8);
@@ -517,6 +537,7 @@ static void register_fields(void)
         {&hf_device, {"Device id", "tuya.device", FT_STRING, BASE_NONE, NULL, 0, NULL, HFILL}},
         {&hf_device_name,
          {"Device name", "tuya.device.name", FT_STRING, BASE_NONE, NULL, 0, "From devices.json", HFILL}},
+        {&hf_cid, {"Sub-device", "tuya.cid", FT_STRING, BASE_NONE, NULL, 0, "Behind a gateway", HFILL}},
         {&hf_key, {"Key", "tuya.key", FT_STRING, BASE_NONE, NULL, 0, "Kind of the key that opened it", HFILL}},
         {&hf_key_note, {"Key note", "tuya.key.note", FT_STRING, BASE_NONE, NULL, 0, "Where the key is from", HFILL}},
         {&hf_error, {"Not decoded", "tuya.error", FT_STRING, BASE_NONE, NULL, 0, NULL, HFILL}},
