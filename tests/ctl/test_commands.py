@@ -3,14 +3,15 @@ of devices that answer in another order, not at all, or with another text."""
 
 import json
 import os
-import sys
+import subprocess
 import tempfile
 import time
 import unittest
 
+import parallel
 import tuyapeer as tp
 from fakeplug import ID, KEY, FakePlug
-from sim import run
+from sim import program, run
 
 VERSIONS = ("3.1", "3.2", "3.3", "3.4", "3.5")
 
@@ -439,7 +440,8 @@ class BadInput(unittest.TestCase):
             self.fails(2, "--devices", path, "--device", "Oven", "status", words=["Oven"])
             result = self.fails(2, "--devices", path, "--device", "kettle", "status", words=["Kettle plug", "16"])
             self.assertNotIn("too short", result.stderr)
-            self.fails(2, "--devices", path, "--device", "Fridge", "status", words=["--host", "discover"])
+            self.fails(6, "--devices", path, "--device", "Fridge", "--discovery-port", "61010", "--broadcast",
+                       "127.255.255.255", "--timeout", "0.2", "status", words=["no address", "--host", "discover"])
 
 
 class DeviceList(unittest.TestCase):
@@ -483,12 +485,8 @@ class DeviceList(unittest.TestCase):
         self.assertEqual(self.plug.connections, 0)
 
     def test_the_working_directory_has_a_device_list(self):
-        before = os.getcwd()
-        os.chdir(self.folder.name)
-        try:
-            result = run("tuya-ctl", "--device", "kettle", "--port", self.plug.port, "get", "1")
-        finally:
-            os.chdir(before)
+        result = subprocess.run([program("tuya-ctl"), "--device", "kettle", "--port", str(self.plug.port), "get", "1"],
+                                cwd=self.folder.name, text=True, capture_output=True, timeout=60)
         self.assertEqual((result.returncode, result.stdout), (0, "false\n"))
 
     def test_debug_shows_frames_and_no_key(self):
@@ -511,4 +509,4 @@ class DeviceList(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(argv=sys.argv[:1] + ["-v"])
+    parallel.main()

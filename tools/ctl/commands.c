@@ -321,14 +321,23 @@ static enum exit_code command_toggle(struct session *s, const struct settings *s
 
 /* ---- refresh, heartbeat, send, subdevices ---------------------------------------------------------------------- */
 
+struct news {
+    const struct session *s;
+    uint64_t since;
+};
+
 static bool has_news(void *ctx)
 {
-    const struct session *s = ctx;
-    for (size_t i = 0; i < s->store.n; i++) {
-        if (s->store.dps[i].heard > 0 && s->store.dps[i].heard == s->store.clock)
-            return true;
-    }
-    return false;
+    const struct news *n = ctx;
+    return n->s->store.clock > n->since;
+}
+
+/* Nothing changed, nothing said: so do many plugs, and it is no failure as long as they are alive. */
+static bool is_alive(struct session *s)
+{
+    struct ask a = {.kind = ASK_HEARTBEAT, .once = true};
+    struct trouble ignored;
+    return !s->link.over && session_ask(s, &a, &ignored) == 0;
 }
 
 static enum exit_code command_refresh(struct session *s, const struct settings *set, int n, char **arguments)
@@ -344,20 +353,19 @@ static enum exit_code command_refresh(struct session *s, const struct settings *
     struct ask a = {.kind = ASK_REFRESH, .dp_ids = n > 0 ? ids : measurements, .n = n > 0 ? (size_t)n : 3};
     if (session_open(s, &t) != 0)
         return said(&t);
-    uint64_t since = s->store.clock;
+    struct news news = {.s = s, .since = s->store.clock};
+    uint64_t since = news.since;
     a.once = true;
     if (session_ask(s, &a, &t) != 0) {
-        if (t.kind == TROUBLE_SILENT)
-            snprintf(t.next, sizeof t.next,
-                     "many devices ignore it; `tuya-ctl status` shows what they last measured");
-        return said(&t);
-    }
-    if (s->answer.type == TW_CLIENT_REFUSED) {
+        if (t.kind != TROUBLE_SILENT || !is_alive(s))
+            return said(&t);
+        say_warn("the device did not answer the refresh; many do not when nothing has changed, some never do");
+    } else if (s->answer.type == TW_CLIENT_REFUSED) {
         trouble_from_refusal(&t, s->answer.text != NULL ? s->answer.text : "", s->target.version, false);
         return said(&t);
     }
     if (s->store.clock == since)
-        session_wait(s, has_news, s, REFRESH_WAIT_MS);
+        session_wait(s, has_news, &news, REFRESH_WAIT_MS);
     if (show_is_json()) {
         show_begin(s);
         show_dps_json(s, since);

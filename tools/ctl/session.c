@@ -181,11 +181,27 @@ static void back_off(struct session *s, unsigned tries)
     uv_run(s->loop, UV_RUN_NOWAIT);
 }
 
+/* A bad frame may be the key, or another protocol, or just bad luck: the second time it is no luck. */
+static bool is_damage(int error)
+{
+    switch (error) {
+    case TW_E_INTEGRITY:
+    case TW_E_PADDING:
+    case TW_E_PAYLOAD:
+    case TW_E_PREFIX:
+    case TW_E_LENGTH:
+    case TW_E_TOO_LARGE:
+    case TW_E_SUFFIX: return true;
+    default: return false;
+    }
+}
+
 int session_open(struct session *s, struct trouble *t)
 {
     if (s->is_open && !s->link.over)
         return 0;
     unsigned zero_keys = 0;
+    bool damaged = false;
     for (unsigned tries = 0;;) {
         session_close(s);
         if (!s->target.has_version && probe_version(s, &s->target.version, t) == 0)
@@ -201,7 +217,9 @@ int session_open(struct session *s, struct trouble *t)
          * nothing is said at all. */
         if ((t->kind == TROUBLE_WRONG_KEY || t->kind == TROUBLE_RESETS) && unheard && probe_is_busy(s))
             probe_busy_trouble(s, t);
-        if (!helps_to_retry(t) || tries >= s->options.retries)
+        bool again = helps_to_retry(t) || (is_damage(error) && !damaged);
+        damaged = damaged || is_damage(error);
+        if (!again || tries >= s->options.retries)
             return -1;
         back_off(s, tries++);
     }
@@ -248,6 +266,7 @@ static int unanswered(struct session *s, struct trouble *t)
 
 int session_ask(struct session *s, const struct ask *a, struct trouble *t)
 {
+    bool damaged = false;
     for (unsigned tries = 0;; tries++) {
         if (session_open(s, t) != 0)
             return -1;
@@ -269,13 +288,17 @@ int session_ask(struct session *s, const struct ask *a, struct trouble *t)
         else
             link_trouble(&s->link, t);
         bool unheard = s->link.over && s->link.bytes_in == 0;
-        if (a->once || (!helps_to_retry(t) && !unheard) || tries >= s->options.retries) {
+        bool again = helps_to_retry(t) || unheard || (s->link.over && is_damage(s->link.error) && !damaged);
+        damaged = damaged || (s->link.over && is_damage(s->link.error));
+        if (a->once || !again || tries >= s->options.retries) {
             if (unheard && (t->kind == TROUBLE_WRONG_VERSION || t->kind == TROUBLE_RESETS) && probe_is_busy(s))
                 probe_busy_trouble(s, t);
             return -1;
         }
         /* Unanswered on a connection that stands: asked again there, since some devices lose the first request
          * after connecting. Otherwise session_open() makes a new one. */
+        if (s->link.over)
+            back_off(s, tries);
     }
 }
 

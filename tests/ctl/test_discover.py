@@ -1,0 +1,139 @@
+"""tuya-ctl discover: everything that tuya-sim announces, in every version's form, and what answers only when asked."""
+
+import json
+import os
+import socket
+import tempfile
+import threading
+import unittest
+
+import parallel
+import tuyapeer as tp
+from sim import Sim, run
+
+LOOPBACK = ("--broadcast", "127.255.255.255")
+_lock = threading.Lock()
+_next = [20000 + os.getpid() % 4000 * 8]
+
+
+def ports():
+    """Three UDP ports in a row that nobody has."""
+    with _lock:
+        while True:
+            _next[0] += 3
+            sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
+            try:
+                for i, s in enumerate(sockets):
+                    s.bind(("0.0.0.0", _next[0] + i))
+                return _next[0]
+            except OSError:
+                continue
+            finally:
+                for s in sockets:
+                    s.close()
+
+
+def discover(base, *options, timeout=6, env=None):
+    return run("tuya-ctl", "--discovery-port", base, *LOOPBACK, "--timeout", timeout, *options, "discover", env=env)
+
+
+class Discover(unittest.TestCase):
+    def found(self, result):
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return [json.loads(line) for line in result.stdout.splitlines()]
+
+    def test_a_hundred_devices_of_mixed_versions(self):
+        base = ports()
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "fleet.json")
+            with Sim("--count", 100, "-P", "3.1:10,3.2:10,3.3:30,3.4:30,3.5:20", "--devices-out", path,
+                     "--discovery", "127.0.0.1", "--discovery-port", base):
+                with open(path, encoding="utf-8") as f:
+                    fleet = json.load(f)
+                fleet = fleet["devices"] if isinstance(fleet, dict) else fleet
+                found = self.found(discover(base, "--json", "--devices", path, timeout=7))
+                self.assertEqual({(d["id"], d["version"], d["name"]) for d in found},
+                                 {(d["id"], d["version"], d["name"]) for d in fleet})
+                self.assertEqual(len(found), 100)
+                self.assertEqual({d["key"] for d in found}, {"known"})
+                table = discover(base, "--devices", path, timeout=7)
+                self.assertEqual(len(table.stdout.splitlines()), 101)
+                for d in fleet:
+                    self.assertIn(d["id"], table.stdout)
+                    self.assertIn(d["name"], table.stdout)
+                    self.assertNotIn(d["key"], table.stdout + table.stderr)
+                shown = discover(base, "--devices", path, "--show-keys", "--json", timeout=1)
+                self.assertEqual({(d["id"], d["key"]) for d in self.found(shown)}
+                                 - {(d["id"], d["key"]) for d in fleet}, set())
+
+    def test_silent_devices_are_asked(self):
+        base = ports()
+        with Sim("-P", "3.5", "--fault", "silent", "--discovery", "127.0.0.1", "--discovery-port", base) as sim:
+            found = self.found(discover(base, "--json", timeout=1))
+            self.assertEqual([(d["id"], d["found_by"], d["version"]) for d in found], [(sim.id, "answer", "3.5")])
+        with Sim("-P", "3.4", "--fault", "silent", "--discovery", "127.0.0.1", "--discovery-port", base):
+            result = discover(base, "--json", timeout=1)
+            self.assertEqual((result.returncode, result.stdout), (6, ""))
+            self.assertIn("no device was heard", result.stderr)
+
+    def test_two_searchers_share_the_ports(self):
+        base = ports()
+        with Sim("-P", "3.3", "--discovery", "127.255.255.255", "--discovery-port", base) as sim:
+            results = []
+            threads = [threading.Thread(target=lambda: results.append(discover(base, "--json", timeout=6)))
+                       for _ in range(2)]
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join()
+            for result in results:
+                self.assertEqual([d["id"] for d in self.found(result)], [sim.id])
+
+    def test_noise_and_questions_of_others_are_passed_over(self):
+        base = ports()
+        announcement = tp.seal("3.3", tp.FROM_DEVICE, 0, tp.UDP_NEW, {
+            "ip": "127.9.9.9", "gwId": "fake0000000000000000id", "active": 0, "version": "3.3",
+            "productKey": "a\x1b[31mred"}, key=tp.UDP_KEY)
+        question = tp.seal("3.5", tp.TO_DEVICE, 0, tp.REQ_DEVINFO, {"from": "app", "ip": "127.0.0.1"}, key=tp.UDP_KEY,
+                           session_key=tp.UDP_KEY)
+        noise = [b"", b"\x00", os.urandom(100), announcement[:-1], announcement[:30], question,
+                 announcement[:40] + b"\xff" + announcement[41:]]
+        stop = []
+
+        def speak():
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+                while not stop:
+                    for data in noise + [announcement]:
+                        for i in range(3):
+                            s.sendto(data, ("127.0.0.1", base + i))
+                    stop_event.wait(0.05)
+
+        stop_event = threading.Event()
+        thread = threading.Thread(target=speak)
+        thread.start()
+        try:
+            found = self.found(discover(base, "--json", timeout=1))
+            table = discover(base, timeout=0.5)
+        finally:
+            stop.append(True)
+            thread.join()
+        self.assertEqual(len(found), 1)
+        self.assertEqual((found[0]["ip"], found[0]["bound"], found[0]["name"]), ("127.9.9.9", False, None))
+        self.assertNotIn("\x1b", table.stdout)
+        self.assertIn("not bound", table.stdout)
+
+    def test_a_listed_device_without_address_is_looked_for(self):
+        base = ports()
+        with tempfile.TemporaryDirectory() as folder, \
+                Sim("-P", "3.5", "--discovery", "127.0.0.1", "--discovery-port", base) as sim:
+            path = os.path.join(folder, "devices.json")
+            with open(path, "w", encoding="utf-8") as f:
+                json.dump([{"name": "Kettle plug", "id": sim.id, "key": sim.key, "ip": "", "version": ""}], f)
+            result = run("tuya-ctl", "--devices", path, "--device", "kettle", "--discovery-port", base, *LOOPBACK,
+                         "--port", sim.port, "--timeout", 10, "--json", "status")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertEqual(json.loads(result.stdout)["version"], "3.5")
+
+
+if __name__ == "__main__":
+    parallel.main()

@@ -1,0 +1,172 @@
+"""tuya-ctl watch: every push once, also over lost connections, until it is told to end."""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+import unittest
+
+import parallel
+import tuyapeer as tp
+from fakeplug import FakePlug
+from sim import PATIENCE_S, Sim, program
+
+VERSIONS = ("3.1", "3.2", "3.3", "3.4", "3.5")
+CONTROLS = 1000
+
+
+class Watch:
+    """A running `tuya-ctl watch --json`; events can be waited for."""
+
+    def __init__(self, port, device_id, key, version, *options):
+        self.process = subprocess.Popen(
+            [program("tuya-ctl"), "--host", "127.0.0.1", "--port", str(port), "--id", device_id, "-P", version, "--json",
+             *options, "watch"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "TUYA_LOCAL_KEY": key})
+        self.events, self.queue = [], queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.queue.put(json.loads(line))
+        self.queue.put(None)
+
+    def wait_for(self, test, patience=PATIENCE_S):
+        end = time.monotonic() + patience
+        while True:
+            event = self.queue.get(timeout=max(0.01, end - time.monotonic()))
+            if event is None:
+                raise AssertionError(f"watch ended: {self.process.stderr.read()}; {self.events[-5:]}")
+            self.events.append(event)
+            if test(event):
+                return event
+
+    def stop(self, how=signal.SIGTERM):
+        self.process.send_signal(how)
+        status = self.process.wait(PATIENCE_S)
+        self.process.stdout.close()
+        self.process.stderr.close()
+        return status
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdout, self.process.stderr):
+            pipe.close()
+
+
+def watch_sim(sim, version, *options):
+    return Watch(sim.port, sim.id, sim.key, version, *options)
+
+
+class Watches(unittest.TestCase):
+    def follow(self, version, controls):
+        """Two watches see every one of many controls, in order, once."""
+        with Sim("-P", version, "--discovery", "off", "--status-delay", 1, "--max-clients", 4) as sim, \
+                watch_sim(sim, version) as a, watch_sim(sim, version) as b, sim.client() as c:
+            for w in (a, b):
+                w.wait_for(lambda e: e["event"] == "state")
+            for n in range(controls):
+                _, push = c.set({"9": 10000 + n})
+                while push.cmd != tp.STATUS or push.dps.get("9") != 10000 + n:
+                    push = c.receive()  # what the watches had asked for goes to everybody
+            for w in (a, b):
+                w.wait_for(lambda e: e["dps"].get("9") == 10000 + controls - 1 if "dps" in e else False)
+                seen = [e["dps"]["9"] for e in w.events if e["event"] == "status" and e["dps"].get("9", 0) >= 10000]
+                self.assertEqual(seen, list(range(10000, 10000 + controls)), w.events[:5])
+                self.assertEqual(w.stop(), 0)
+
+    def test_two_watches_follow_a_thousand_controls_3_1(self):
+        self.follow("3.1", CONTROLS)
+
+    def test_two_watches_follow_a_thousand_controls_3_2(self):
+        self.follow("3.2", CONTROLS)
+
+    def test_two_watches_follow_a_thousand_controls_3_3(self):
+        self.follow("3.3", CONTROLS)
+
+    def test_two_watches_follow_a_thousand_controls_3_4(self):
+        self.follow("3.4", CONTROLS)
+
+    def test_two_watches_follow_a_thousand_controls_3_5(self):
+        self.follow("3.5", CONTROLS)
+
+    def test_the_button_is_seen(self):
+        for version in VERSIONS:
+            with self.subTest(version), Sim("-P", version, "--discovery", "off", control=True) as sim, \
+                    watch_sim(sim, version) as w:
+                state = w.wait_for(lambda e: e["event"] == "state")
+                pressed = not state["dps"]["1"]
+                sim.request("PATCH", f"/devices/{sim.id}/dps", {"1": pressed})
+                event = w.wait_for(lambda e: e["event"] == "status" and "1" in e["dps"])
+                self.assertIs(event["dps"]["1"], pressed)
+                self.assertEqual(event["device"], sim.id)
+                self.assertAlmostEqual(event["time"], time.time(), delta=60)
+
+    def test_a_lost_connection_is_made_again_and_nothing_is_lost(self):
+        for version in VERSIONS:
+            with self.subTest(version), FakePlug(version) as plug:
+                plug.talks = []
+                serve = plug.serve
+                plug.serve = lambda talk: (plug.talks.append(talk), serve(talk))
+                with Watch(plug.port, "fake0000000000000000id", plug.key.decode(), version) as w:
+                    w.wait_for(lambda e: e["event"] == "state")
+                    plug.talks[0].push({"1": True})
+                    w.wait_for(lambda e: e["event"] == "status" and e["dps"] == {"1": True})
+                    plug.dps["9"] = 4711  # while nobody is connected
+                    plug.talks[0].peer.shutdown(2)
+                    w.wait_for(lambda e: e["event"] == "disconnected")
+                    state = w.wait_for(lambda e: e["event"] == "state")
+                    self.assertEqual(state["dps"]["9"], 4711)
+                    plug.talks[-1].push({"1": False})
+                    w.wait_for(lambda e: e["event"] == "status" and e["dps"] == {"1": False})
+                    self.assertEqual(w.stop(signal.SIGINT), 0)
+
+    def test_a_device_that_is_not_there_yet_is_waited_for(self):
+        with FakePlug("3.3") as plug:
+            port = plug.port
+        with Watch(port, "fake0000000000000000id", "0123456789abcdef", "3.3", "--retries", "0") as w:
+            w.wait_for(lambda e: e["event"] == "disconnected")
+            start = time.monotonic()
+            w.wait_for(lambda e: e["event"] == "disconnected")
+            w.wait_for(lambda e: e["event"] == "disconnected")
+            self.assertGreater(time.monotonic() - start, 2.5)  # 1 s, then 2 s
+            self.assertEqual(w.stop(), 0)
+
+    def test_a_wrong_key_is_not_tried_for_ever(self):
+        for version in ("3.3", "3.4", "3.5"):
+            with self.subTest(version), Sim("-P", version, "--discovery", "off") as sim, \
+                    Watch(sim.port, sim.id, "#fake-LOCAL-key!", version) as w:
+                self.assertEqual(w.process.wait(PATIENCE_S), 4)
+
+    def test_heart_beats_keep_the_connection(self):
+        with Sim("-P", "3.5", "--discovery", "off", "--idle-timeout", 12, journal=True) as sim, \
+                watch_sim(sim, "3.5") as w:
+            w.wait_for(lambda e: e["event"] == "state")
+            sim.wait_for_journal(lambda records: sum(r["cmd"] == tp.HEART_BEAT for r in records) >= 4)
+            self.assertEqual(w.stop(), 0)
+            self.assertEqual([e for e in w.events if e["event"] == "disconnected"], [])
+
+    def test_only_the_child_that_was_asked_for_is_shown(self):
+        class Gateway(FakePlug):
+            def query(self, talk, m):
+                talk.say(m.cmd, {"cid": "0000000000000001", "dps": self.dps})
+                for cid in ("0000000000000002", "0000000000000001"):
+                    talk.say(tp.STATUS, {"protocol": 4, "t": 1, "data": {"cid": cid, "dps": {"1": cid[-1] == "1"}}},
+                             header=b"3.4" + bytes(12))
+
+        with Gateway("3.4") as plug, Watch(plug.port, "fake0000000000000000id", plug.key.decode(), "3.4", "--cid",
+                                           "0000000000000001") as w:
+            event = w.wait_for(lambda e: e["event"] == "status")
+            self.assertEqual((event["cid"], event["dps"]), ("0000000000000001", {"1": True}))
+
+
+if __name__ == "__main__":
+    parallel.main()
