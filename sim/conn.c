@@ -1,6 +1,5 @@
 /* conn.c - one client's connection: bytes between its socket and the device engine of the library. */
 #include "server_private.h"
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include "line.h"
@@ -337,22 +336,6 @@ int conn_adopt(struct conn *c, struct device *d)
     return 0;
 }
 
-/* Which device listens at the address that the client called? */
-static struct device *device_by_address(const struct conn *c)
-{
-    const struct fleet *f = c->server->cfg.fleet;
-    struct sockaddr_storage at;
-    int len = sizeof at;
-    if (uv_tcp_getsockname(&c->tcp, (struct sockaddr *)&at, &len) != 0 || at.ss_family != AF_INET)
-        return NULL;
-    uint32_t ip = ntohl(((struct sockaddr_in *)&at)->sin_addr.s_addr) - 0x7F000000u;
-    uint32_t block = ip / 256, host = ip % 256;
-    if (block < 1 || host < 1 || host > 254)
-        return NULL;
-    size_t i = (size_t)(block - 1) * 254 + host - 1;
-    return i < f->n ? &f->devices[i] : NULL;
-}
-
 void conn_accept(struct listener *l)
 {
     struct server *s = l->server;
@@ -377,7 +360,7 @@ void conn_accept(struct listener *l)
     uv_tcp_nodelay(&c->tcp, 1);
     s->counters.accepted++;
     c->tap = tap_open(c);
-    struct device *d = l->by_address ? device_by_address(c) : l->device;
+    struct device *d = listen_device(c);
     server_emit(s, &(struct server_event){.type = SERVER_CONNECTED, .device = d, .flow = c->flow});
     if (l->by_address && d == NULL) {
         conn_close(c, "no device at this address");

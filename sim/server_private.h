@@ -123,22 +123,28 @@ struct server {
 
 /* ---- server.c ---- */
 
-struct outlet *outlet_of(struct server *s, struct device *d); /* NULL: out of memory */
 uint64_t server_real_ms(const struct server *s);
 void server_emit(struct server *s, const struct server_event *ev);
 void server_arm_sweep(struct server *s, uint64_t deadline_ms);
 void server_handle_closed(struct server *s);
-int64_t outlet_unix_s(const struct outlet *o);
 void server_disk_error(struct server *s, const struct why *why);
-int outlet_save(struct outlet *o); /* before a control is acknowledged; 0 also without --state */
+/* ---- listen.c ---- */
 
-void outlet_move(struct outlet *o); /* to another address, as after a change of its lease */
+int listen_open(struct server *s, struct why *why);
+void listen_close(struct server *s);
+void listen_drop(struct server *s, struct listener *l);
+struct device *listen_device(const struct conn *c); /* NULL: the first frame will tell, or nobody lives there */
+void outlet_move(struct outlet *o);                 /* to another address, as after a change of its lease */
 
-/* ---- push: what plugs have to tell ---- */
+/* ---- outlet.c ---- */
 
-void outlet_push(struct outlet *o);                          /* everything due, to every client, now */
+struct outlet *outlet_of(struct server *s, struct device *d); /* NULL: out of memory */
+int64_t outlet_unix_s(const struct outlet *o);
+int outlet_save(struct outlet *o);  /* before a control is acknowledged; 0 also without --state */
+void outlet_push(struct outlet *o); /* everything due, to every client, now */
 void outlet_push_later(struct outlet *o, uint32_t delay_ms); /* once, however often it is asked for */
 void outlet_arm(struct outlet *o);                           /* the plug's own timer */
+void outlet_wake(struct outlet *o);                          /* it is due */
 
 /* ---- conn.c ---- */
 
