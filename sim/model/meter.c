@@ -21,8 +21,15 @@ enum { MWS_PER_WH = 3600000, SPIKE_MW = 8000000 };
 /* Resistance between the house's transformer and the plug, mOhm. Our estimate: a 2 kW kettle costs 3 V. */
 enum { IMPEDANCE_230_MOHM = 350, IMPEDANCE_120_MOHM = 150 };
 
+/* Beyond these the relay opens, or, where only an alarm is wanted, a fault bit is set. 0: off. */
+struct limits {
+    uint32_t over_ma, over_mv, under_mv, over_w;
+    bool current_alarms, high_alarms, low_alarms, power_alarms; /* alarm only */
+};
+
 struct meter {
     struct mains mains;
+    struct limits limits;
     enum mains_scene scene;
     bool exact; /* scene "steady": no noise, no error, no drop */
     uint64_t noise_key;
@@ -399,26 +406,83 @@ static void set_fault(struct plug *p, const char *const *names)
     }
 }
 
+/* One entry of the alarm settings: number, action (1: trip), threshold. Numbers of set 2: 1 over-current (A), 3
+ * over-voltage (V), 4 under-voltage (V); of set 1: 7 power (kW). Source: thing model in tuya-cloudcutter issue 72; logs in
+ * Koenkk/zigbee2mqtt issues 32902 and 26162. */
+static void read_alarm(struct limits *l, bool second_set, const uint8_t b[4])
+{
+    uint32_t threshold = (uint32_t)b[2] << 8 | b[3];
+    bool alarms = b[1] == 0;
+    if (second_set && b[0] == 1) {
+        l->over_ma = threshold * 1000;
+        l->current_alarms = alarms;
+    } else if (second_set && b[0] == 3) {
+        l->over_mv = threshold * 1000;
+        l->high_alarms = alarms;
+    } else if (second_set && b[0] == 4) {
+        l->under_mv = threshold * 1000;
+        l->low_alarms = alarms;
+    } else if (!second_set && b[0] == 7) {
+        l->over_w = threshold * 1000;
+        l->power_alarms = alarms;
+    }
+}
+
+void meter_limits(struct plug *p)
+{
+    enum { ALARM_LEN = 4 };
+    if (p->meter == NULL)
+        return;
+    const struct metering *m = metering_of(p);
+    struct limits *l = &p->meter->limits;
+    *l = (struct limits){.over_ma = m->overcurrent_ma, .over_mv = m->overvoltage_mv, .under_mv = m->undervoltage_mv};
+    for (size_t pos = 0; pos < p->shape->n_dps; pos++) {
+        const struct dp_spec *dp = &p->shape->dps[pos];
+        uint8_t bytes[PLUG_BYTES_MAX];
+        size_t n = dp->role == ROLE_ALARM_SETTINGS ? plug_bytes(p, pos, bytes) : 0;
+        for (size_t at = 0; at + ALARM_LEN <= n; at += ALARM_LEN)
+            read_alarm(l, strcmp(dp->code, "alarm_set_2") == 0, bytes + at);
+    }
+}
+
+/* The limit that is passed: the names of its fault bit, and whether it only alarms; NULL: none. */
+static const char *const *passed_limit(const struct plug *p, const struct meter *m, bool *alarms)
+{
+    static const char *const over_current[] = {"ov_cr", NULL}, *const over_voltage[] = {"ov_vol", NULL},
+                             *const under_voltage[] = {"ls_vol", "undervoltage_alarm", NULL},
+                             *const over_power[] = {"high_power_alarm", "ov_pwr", NULL},
+                             *const no_credit[] = {"no_balance_alarm", NULL};
+    const struct limits *l = &m->limits;
+    int balance = prepaid_balance(p);
+    *alarms = l->current_alarms;
+    if (l->over_ma != 0 && m->ma > l->over_ma)
+        return over_current;
+    *alarms = l->high_alarms;
+    if (l->over_mv != 0 && m->mv > l->over_mv)
+        return over_voltage;
+    *alarms = l->low_alarms;
+    if (l->under_mv != 0 && m->mv < l->under_mv)
+        return under_voltage;
+    *alarms = l->power_alarms;
+    if (l->over_w != 0 && m->mw > (uint64_t)l->over_w * 1000)
+        return over_power;
+    *alarms = false;
+    return balance >= 0 && plug_number(p, (size_t)balance) <= p->shape->dps[balance].min ? no_credit : NULL;
+}
+
 /* Exceeding a limit opens the relay and sets the fault bit. Source: firmware schemas of tuya-cloudcutter (over_cur,
  * over_vol, lose_vol), developer.tuya.com K9tp15ceh63gr (names of the bits). At once is our choice. */
 static bool trip(struct plug *p, struct meter *m)
 {
-    static const char *const over_current[] = {"ov_cr", NULL}, *const over_voltage[] = {"ov_vol", NULL},
-                             *const under_voltage[] = {"ls_vol", "undervoltage_alarm", NULL},
-                             *const no_credit[] = {"no_balance_alarm", NULL};
     const struct metering *l = metering_of(p);
-    const char *const *fault = NULL;
-    int balance = prepaid_balance(p);
-    if (l->overcurrent_ma != 0 && m->ma > l->overcurrent_ma)
-        fault = over_current;
-    else if (l->overvoltage_mv != 0 && m->mv > l->overvoltage_mv)
-        fault = over_voltage;
-    else if (l->undervoltage_mv != 0 && m->mv < l->undervoltage_mv)
-        fault = under_voltage;
-    else if (balance >= 0 && plug_number(p, (size_t)balance) <= p->shape->dps[balance].min)
-        fault = no_credit;
-    if (fault == NULL || !any_on(p) || l->relays[0] == 0)
+    bool alarms;
+    const char *const *fault = any_on(p) && l->relays[0] != 0 ? passed_limit(p, m, &alarms) : NULL;
+    if (fault == NULL)
         return false;
+    if (alarms) {
+        set_fault(p, fault);
+        return false;
+    }
     p->now_ms = m->second * 1000;
     for (size_t i = 0; i < l->n_relays; i++) {
         if (is_on(p, i) && l->relays[i] != 0)
@@ -434,17 +498,18 @@ static bool may_trip(const struct plug *p, const struct meter *m)
     static const struct {
         uint32_t low, high; /* percent of nominal, a drop by 15 A in the house's wires included */
     } bounds[] = {[MAINS_NORMAL] = {85, 111}, [MAINS_STEADY] = {100, 100}, [MAINS_BROWNOUT] = {60, 80}};
-    const struct metering *l = metering_of(p);
-    if (!any_on(p) || l->relays[0] == 0)
+    const struct limits *l = &m->limits;
+    if (!any_on(p) || metering_of(p)->relays[0] == 0)
         return false;
-    uint64_t low = (uint64_t)l->nominal_mv * bounds[m->scene].low / 100;
-    uint64_t high = (uint64_t)l->nominal_mv * bounds[m->scene].high / 100;
-    if (l->undervoltage_mv > low || (l->overvoltage_mv != 0 && l->overvoltage_mv < high) || prepaid_balance(p) >= 0)
+    uint64_t nominal_mv = m->mains.nominal_mv;
+    uint64_t low = nominal_mv * bounds[m->scene].low / 100, high = nominal_mv * bounds[m->scene].high / 100;
+    if (l->under_mv > low || (l->over_mv != 0 && l->over_mv < high) || prepaid_balance(p) >= 0)
         return true;
     uint64_t peak_mva = 0;
     for (size_t i = 0; i < m->n_loads; i++)
-        peak_mva += is_on(p, i) ? load_peak_mva(&m->loads[i]) : 0;
-    return l->overcurrent_ma != 0 && peak_mva * 1250 / low > l->overcurrent_ma;
+        peak_mva += is_on(p, i) ? load_peak_mva(&m->loads[i]) * 5 / 4 : 0;
+    return (l->over_ma != 0 && peak_mva * 1000 / low > l->over_ma) ||
+           (l->over_w != 0 && peak_mva > (uint64_t)l->over_w * 1000);
 }
 
 /* ---- time ---- */
@@ -532,6 +597,7 @@ struct meter *meter_make(struct plug *p)
     for (size_t i = 0; i < m->n_loads; i++)
         load_init(&m->loads[i], &(struct load_spec){0}, 0, l->nominal_mv >= 180000);
     p->meter = m;
+    meter_limits(p);
     m->period_at = any_on(p) ? (int64_t)m->second : NO_PERIOD;
     /* Power-on: the first reading, which nobody was there to hear. */
     struct sample s = measure(p, m);

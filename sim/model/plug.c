@@ -2,6 +2,7 @@
 #include "plug.h"
 #include <stdlib.h>
 #include <string.h>
+#include "base64.h"
 #include "plug_internal.h"
 
 /* Relay states reach the flash when they have been stable for more than 5 s.
@@ -362,6 +363,8 @@ static enum plug_outcome apply(struct plug *p, const struct tw_dp *in, uint64_t 
     plug_due(p, pos);
     if (dp->role == ROLE_CYCLE_TIMER || dp->role == ROLE_RANDOM_TIMER)
         timers_arm(p);
+    if (dp->role == ROLE_ALARM_SETTINGS)
+        meter_limits(p);
     return result;
 }
 
@@ -427,6 +430,7 @@ int plug_restore_all(struct plug *p, struct tw_span dps)
             return -1;
     }
     timers_arm(p);
+    meter_limits(p);
     return 0;
 }
 
@@ -692,6 +696,14 @@ void plug_put_value(const struct plug *p, struct tw_text *t, size_t pos)
     if (word.len == 0)
         word = (struct tw_span){(const uint8_t *)digits, (size_t)(put_digits(digits, p->values[pos]) - digits)};
     tw_text_put_span(t, word);
+}
+
+size_t plug_bytes(const struct plug *p, size_t pos, uint8_t out[PLUG_BYTES_MAX])
+{
+    char text[PLUG_BYTES_MAX / 3 * 4 + 16];
+    struct tw_text t = {.data = text, .cap = sizeof text};
+    plug_put_value(p, &t, pos);
+    return t.overflow || t.len < 2 ? 0 : base64_decode(out, PLUG_BYTES_MAX, text + 1, t.len - 2);
 }
 
 static void put_member(const struct plug *p, struct tw_text *t, size_t pos, size_t n_before)

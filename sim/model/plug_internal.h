@@ -70,6 +70,10 @@ void plug_switch(struct plug *p, size_t pos, bool on);
 /* JSON text of a value, whether known or not. */
 void plug_put_value(const struct plug *p, struct tw_text *t, size_t pos);
 
+/* The bytes behind a base64 value, as far as they are base64. */
+enum { PLUG_BYTES_MAX = 768 };
+size_t plug_bytes(const struct plug *p, size_t pos, uint8_t out[PLUG_BYTES_MAX]);
+
 /* Set a value from its JSON text whatever its type: what a file says, the device had. -1: no memory. */
 int plug_restore(struct plug *p, size_t pos, const struct tw_value *value);
 
@@ -106,6 +110,8 @@ void meter_relay(struct plug *p, size_t pos, bool on);
 /* Put a load back where it was before a restart: nobody presses anything. */
 void meter_restore_load(struct plug *p, uint32_t relay, const struct load_spec *load);
 size_t meter_refresh(struct plug *p, const uint32_t *ids, size_t n);
+/* The alarm settings have changed. */
+void meter_limits(struct plug *p);
 void meter_power_cycle(struct plug *p);
 void meter_clear(struct plug *p);                  /* the counters, by clear_energy */
 void meter_charge(struct plug *p, int64_t amount); /* credit, in units of the balance data point */

@@ -17,7 +17,7 @@ enum {
     CYCLE_LEN = 10,
     RANDOM_LEN = 6,
     INCHING_LEN = 3,
-    ENTRIES_LEN = 768,
+
     SOURCE_RANDOM_TIMER = 300
 };
 
@@ -33,14 +33,6 @@ struct moment {
     int64_t minute;
     bool on, last;
 };
-
-static size_t read_bytes(const struct plug *p, size_t pos, uint8_t out[ENTRIES_LEN])
-{
-    char text[1100];
-    struct tw_text t = {.data = text, .cap = sizeof text};
-    plug_put_value(p, &t, pos);
-    return t.overflow || t.len < 2 ? 0 : base64_decode(out, ENTRIES_LEN, text + 1, t.len - 2);
-}
 
 static unsigned be16(const uint8_t *b)
 {
@@ -116,8 +108,8 @@ void timers_arm(struct plug *p)
             continue;
         bool random = p->shape->dps[pos].role == ROLE_RANDOM_TIMER;
         size_t size = random ? RANDOM_LEN : CYCLE_LEN;
-        uint8_t bytes[ENTRIES_LEN];
-        size_t n = read_bytes(p, pos, bytes);
+        uint8_t bytes[PLUG_BYTES_MAX];
+        size_t n = plug_bytes(p, pos, bytes);
         for (size_t at = 0; at + size <= n; at += size) {
             struct entry e = read_entry(bytes + at, random);
             struct moment m;
@@ -147,8 +139,8 @@ void timers_fire(struct plug *p)
             continue;
         bool random = p->shape->dps[pos].role == ROLE_RANDOM_TIMER, over = false;
         size_t size = random ? RANDOM_LEN : CYCLE_LEN;
-        uint8_t bytes[ENTRIES_LEN];
-        size_t n = read_bytes(p, pos, bytes);
+        uint8_t bytes[PLUG_BYTES_MAX];
+        size_t n = plug_bytes(p, pos, bytes);
         for (size_t at = 0; at + size <= n; at += size) {
             struct entry e = read_entry(bytes + at, random);
             struct moment m;
@@ -161,7 +153,7 @@ void timers_fire(struct plug *p)
             }
         }
         if (over) {
-            char text[ENTRIES_LEN / 3 * 4 + 2] = "\"";
+            char text[PLUG_BYTES_MAX / 3 * 4 + 2] = "\"";
             size_t len = 1 + base64_encode(text + 1, bytes, n);
             text[len++] = '"';
             plug_report_text(p, pos, (struct tw_span){(const uint8_t *)text, len}, false);
@@ -173,8 +165,8 @@ void timers_fire(struct plug *p)
 uint32_t timers_inching_s(const struct plug *p, size_t relay)
 {
     int pos = plug_find_role(p, ROLE_INCHING_TIMER);
-    uint8_t bytes[ENTRIES_LEN];
-    size_t n = pos < 0 ? 0 : read_bytes(p, (size_t)pos, bytes);
+    uint8_t bytes[PLUG_BYTES_MAX];
+    size_t n = pos < 0 ? 0 : plug_bytes(p, (size_t)pos, bytes);
     for (size_t at = 0; at + INCHING_LEN <= n; at += INCHING_LEN) {
         if ((bytes[at] & 1) != 0 && bytes[at] >> 1 == p->shape->dps[relay].outlet)
             return be16(bytes + at + 1);

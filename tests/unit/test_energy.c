@@ -619,6 +619,32 @@ static void an_undervoltage_trips_where_it_is_watched(void **state)
     bench_free(&b);
 }
 
+/* alarm_set_2 01 01 0005: trip above 5 A; 01 00 0005: only tell. Entries as Koenkk/zigbee2mqtt#32902 shows them. */
+static void alarm_settings_move_the_limits(void **state)
+{
+    (void)state;
+    struct bench b = bench_new("din-meter"); /* 63 A as it comes */
+    scene(b.plug, "steady", 0);
+    constant_load(b.plug, 2000000, 1000, 0); /* 8.7 A */
+    plug_advance(b.plug, 10000);
+    assert_string_equal(value_of(b.plug, 16), "true");
+    assert_int_equal(apply(b.plug, "18=\"AQAABQ==\"", 10000), PLUG_APPLIED);
+    plug_advance(b.plug, 20000);
+    assert_string_equal(value_of(b.plug, 16), "true");
+    assert_int_equal(number_of(b.plug, 9), 1 << 8); /* ov_cr */
+    assert_int_equal(apply(b.plug, "18=\"AQEABQ==\"", 20000), PLUG_APPLIED);
+    plug_advance(b.plug, 21000);
+    assert_string_equal(value_of(b.plug, 16), "false");
+    /* alarm_set_1 07 01 0001: trip above 1 kW */
+    apply(b.plug, "18=\"\"", 22000);
+    apply(b.plug, "17=\"BwEAAQ==\"", 22000);
+    apply(b.plug, "16=true", 22000);
+    plug_advance(b.plug, 23000);
+    assert_string_equal(value_of(b.plug, 16), "false");
+    assert_int_equal(number_of(b.plug, 9), 1 << 6); /* high_power_alarm */
+    bench_free(&b);
+}
+
 static void a_prepaid_meter_opens_when_the_credit_is_used(void **state)
 {
     (void)state;
@@ -890,6 +916,7 @@ int main(void)
         cmocka_unit_test(a_spike_is_one_sample),
         cmocka_unit_test(an_overload_trips_and_switching_on_clears_it),
         cmocka_unit_test(an_undervoltage_trips_where_it_is_watched),
+        cmocka_unit_test(alarm_settings_move_the_limits),
         cmocka_unit_test(a_prepaid_meter_opens_when_the_credit_is_used),
         cmocka_unit_test(a_kettle_boils_once_and_waits_to_be_pressed),
         cmocka_unit_test(a_kettle_may_be_pressed_later),
