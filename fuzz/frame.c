@@ -87,7 +87,7 @@ static void check_reframed(const struct tw_frame *f)
     enum tw_integrity other = f->integrity == TW_INTEGRITY_HMAC ? TW_INTEGRITY_CRC32 : TW_INTEGRITY_HMAC;
     int rc = tw_frame_reframe(&g, other);
     if (rc != TW_OK) {
-        CHECK(rc == TW_E_LENGTH && memcmp(&g, f, sizeof g) == 0);
+        CHECK(rc == TW_E_LENGTH && g.integrity == f->integrity && g.check.data == f->check.data);
         return;
     }
     CHECK(f->envelope == TW_ENVELOPE_55AA && g.integrity == other && g.raw.len == f->raw.len);

@@ -124,28 +124,31 @@ static double seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static void replay(const struct inputs *in, bool verbose)
+static void replay(const struct inputs *in, bool verbose, size_t every)
 {
-    for (size_t i = 0; i < in->n; i++) {
+    size_t n = 0;
+    for (size_t i = 0; i < in->n; i += every, n++) {
         if (verbose) {
             printf("%s\n", in->at[i].path);
             fflush(stdout);
         }
         LLVMFuzzerTestOneInput(in->at[i].data, in->at[i].size);
     }
-    printf("fuzz_%s: %zu inputs replayed: %s\n", fuzz_harness.name, in->n, fuzz_harness.claim);
+    printf("fuzz_%s: %zu inputs replayed: %s\n", fuzz_harness.name, n, fuzz_harness.claim);
 }
 
-static void print_gates(const char *how)
+/* @return percent that got past the check */
+static double print_gates(const char *how)
 {
     double rate = fuzz_gates.tried == 0 ? 0.0 : 100.0 * (double)fuzz_gates.passed / (double)fuzz_gates.tried;
     printf("fuzz_%s: %s mutation: %llu of %llu got past the check, %.1f %%\n", fuzz_harness.name, how,
            (unsigned long long)fuzz_gates.passed, (unsigned long long)fuzz_gates.tried, rate);
+    return rate;
 }
 
 /* Run n mutants of the inputs, made by the harness's own mutator (crossing every fourth) or blindly. The last mutant
  * is kept in the file `keep` while it runs, so that a crash leaves its input behind. */
-static void mutate(const struct inputs *in, uint64_t n, uint64_t seed, bool blind, const char *keep)
+static double mutate(const struct inputs *in, uint64_t n, uint64_t seed, bool blind, const char *keep)
 {
     struct fuzz_rng rng = {seed};
     fuzz_fallback_seed(seed);
@@ -173,7 +176,7 @@ static void mutate(const struct inputs *in, uint64_t n, uint64_t seed, bool blin
         run_exact(buf, size);
     }
     free(buf);
-    print_gates(blind ? "blind" : "re-sealing");
+    return print_gates(blind ? "blind" : "re-sealing");
 }
 
 static void measure(const struct inputs *in, double for_seconds)
@@ -192,31 +195,36 @@ static void measure(const struct inputs *in, double for_seconds)
 
 static int usage(FILE *to, int status)
 {
-    fprintf(to,
-            "usage: fuzz_%s [options] FILE|DIRECTORY...\n"
-            "Claim: %s.\n"
-            "  -v, --verbose     name each file before it runs\n"
-            "  --mutate N        instead of replaying: N mutants made by the re-sealing mutator\n"
-            "  --blind N         N mutants made without it, to compare\n"
-            "  --seed S          for both (default 1)\n"
-            "  --keep FILE       for both: the mutant that runs is in FILE, also after a crash\n"
-            "  --speed SECONDS   replay again and again, print executions per second\n"
-            "  -h, --help\n"
-            "exit status: 0 the claim held, 2 usage or unreadable input; a broken claim aborts\n",
-            fuzz_harness.name, fuzz_harness.claim);
+    fprintf(
+        to,
+        "usage: fuzz_%s [options] FILE|DIRECTORY...\n"
+        "Claim: %s.\n"
+        "  -v, --verbose     name each file before it runs\n"
+        "  --mutate N        instead of replaying: N mutants made by the re-sealing mutator\n"
+        "  --blind N         N mutants made without it, to compare\n"
+        "  --min-rate P      with --mutate: fail if less than P percent got past the check\n"
+        "  --seed S          for both (default 1)\n"
+        "  --keep FILE       for both: the mutant that runs is in FILE, also after a crash\n"
+        "  --speed SECONDS   replay again and again, print executions per second\n"
+        "  --every N         replay every Nth input only\n"
+        "  -h, --help\n"
+        "exit status: 0 the claim held, 1 the rate is too low, 2 usage or unreadable input; a broken claim aborts\n",
+        fuzz_harness.name, fuzz_harness.claim);
     return status;
 }
 
 int main(int argc, char **argv)
 {
-    enum { MUTATE = 256, BLIND, SEED, KEEP, SPEED };
+    enum { MUTATE = 256, BLIND, SEED, KEEP, SPEED, MIN_RATE, EVERY };
     static const struct option options[] = {
         {"verbose", no_argument, NULL, 'v'},         {"help", no_argument, NULL, 'h'},
         {"mutate", required_argument, NULL, MUTATE}, {"blind", required_argument, NULL, BLIND},
         {"seed", required_argument, NULL, SEED},     {"keep", required_argument, NULL, KEEP},
-        {"speed", required_argument, NULL, SPEED},   {NULL, 0, NULL, 0}};
+        {"speed", required_argument, NULL, SPEED},   {"min-rate", required_argument, NULL, MIN_RATE},
+        {"every", required_argument, NULL, EVERY},   {NULL, 0, NULL, 0}};
     uint64_t n_mutate = 0, n_blind = 0, seed = 1;
-    double speed = 0;
+    double speed = 0, min_rate = 0, rate = 100;
+    size_t every = 1;
     const char *keep = NULL;
     bool verbose = false;
     for (int opt; (opt = getopt_long(argc, argv, "vh", options, NULL)) != -1;) {
@@ -227,11 +235,13 @@ int main(int argc, char **argv)
         case BLIND: n_blind = strtoull(optarg, NULL, 10); break;
         case SEED: seed = strtoull(optarg, NULL, 10); break;
         case KEEP: keep = optarg; break;
+        case MIN_RATE: min_rate = strtod(optarg, NULL); break;
+        case EVERY: every = strtoul(optarg, NULL, 10); break;
         case SPEED: speed = strtod(optarg, NULL); break;
         default: return usage(stderr, 2); /* getopt_long() has named the culprit */
         }
     }
-    if (optind == argc)
+    if (optind == argc || every == 0)
         return usage(stderr, 2);
 
     struct inputs in = {0};
@@ -240,13 +250,13 @@ int main(int argc, char **argv)
     if (in.n == 0)
         give_up("no inputs", argv[optind]);
     if (n_mutate > 0)
-        mutate(&in, n_mutate, seed, false, keep);
+        rate = mutate(&in, n_mutate, seed, false, keep);
     if (n_blind > 0)
         mutate(&in, n_blind, seed, true, keep);
     if (speed > 0)
         measure(&in, speed);
     if (n_mutate == 0 && n_blind == 0 && speed <= 0)
-        replay(&in, verbose);
+        replay(&in, verbose, every);
     forget(&in);
-    return 0;
+    return rate >= min_rate ? 0 : 1;
 }

@@ -1,0 +1,303 @@
+#!/usr/bin/env python3
+"""Write the seeds that need no cryptography: golden vectors, and tapes and files made by hand.
+
+    fuzz/seeds.py tests/vectors corpus        writes corpus/<harness>/<name>
+
+Vectors stand under the fixed keys of the harnesses (common/fuzz.h), so their frames are seeds as they are. Captures
+become seeds with `tuya-fuzz seeds`, which opens them with their own keys and seals them again under the fixed ones."""
+import json
+import pathlib
+import struct
+import sys
+
+VERSIONS = ["3.1", "3.2", "3.3", "3.4", "3.5"]
+FROM_DEVICE, STRICT, SMALL_LIMIT = 0x08, 0x10, 0x20
+TO, FROM, MESSAGE, TIME, CONNECT, CLOSE, DPS, HANDSHAKE, PIECES, ACT = range(10)  # common/tape.h
+ID = b"fake0000000000000000id"
+
+
+def record(operation, data=b"", connection=0):
+    return bytes([connection << 4 | operation]) + struct.pack(">H", len(data)) + data
+
+
+def message(command, body=b"", flags=0, connection=0):
+    return record(MESSAGE, bytes([command, flags]) + body, connection)
+
+
+def time(ms):
+    return record(TIME, struct.pack(">H", ms))
+
+
+class Corpus:
+    def __init__(self, root):
+        self.root, self.n = root, 0
+
+    def put(self, harness, name, data):
+        folder = self.root / harness
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+        self.n += 1
+
+
+def context(vector):
+    return VERSIONS.index(vector["version"]) | (FROM_DEVICE if vector["direction"] == "from_device" else 0)
+
+
+def plaintext(vector):
+    if vector.get("plaintext") is not None:
+        return vector["plaintext"].encode()
+    return bytes.fromhex(vector.get("plaintext_hex") or "")
+
+
+def frames(corpus, vectors):
+    for version in VERSIONS:
+        for v in json.loads((vectors / f"{version}.json").read_text())["vectors"]:
+            if len(v["frame_hex"]) > 4096:
+                continue  # size is no seed: mutants of it are slow
+            data, c = bytes.fromhex(v["frame_hex"]), context(v)
+            corpus.put("frame", v["id"], bytes([c]) + data)
+            corpus.put("open", v["id"], bytes([c]) + data)
+            if plaintext(v)[:1] == b"{":
+                corpus.put("body", v["id"], bytes([c & 7]) + plaintext(v))
+            way = FROM if c & FROM_DEVICE else TO
+            corpus.put("observer", v["id"], bytes([c & 7]) + record(way, data))
+            if VERSIONS.index(version) < 3:  # no handshake before them
+                corpus.put("client" if way == FROM else "device", v["id"], bytes([c & 7]) + record(way, data))
+        both = [v for v in json.loads((vectors / f"{version}.json").read_text())["vectors"]
+                if len(v["frame_hex"]) < 600][:12]
+        tape = b"".join(record(FROM if context(v) & FROM_DEVICE else TO, bytes.fromhex(v["frame_hex"])) for v in both)
+        corpus.put("observer", f"v{version.replace('.', '')}-both-directions", bytes([VERSIONS.index(version)]) + tape)
+
+
+def malformed(corpus, vectors):
+    for v in json.loads((vectors / "malformed.json").read_text())["vectors"]:
+        data = bytes.fromhex(v["input_hex"])
+        cut = v["id"].startswith("bad-trunc") and len(data) % 16 != 5
+        if cut or len(data) > 2048:
+            continue
+        corpus.put("frame", v["id"], bytes([context(v) | STRICT]) + data)
+        corpus.put("open", v["id"], bytes([context(v) | STRICT]) + data)
+        corpus.put("observer", v["id"], bytes([context(v) & 7]) + record(FROM if context(v) & FROM_DEVICE else TO, data))
+
+
+def sessions(corpus, vectors):
+    whole = json.loads((vectors / "session.json").read_text())
+    for case in whole["cases"]:
+        c = VERSIONS.index(case["version"])
+        steps = case["frames"] + case.get("after", [])
+        tape = b"".join(record(FROM if s["direction"] == "from_device" else TO, bytes.fromhex(s["frame_hex"]))
+                        for s in steps if len(s["frame_hex"]) < 2000)
+        if case["local_key_hex"] == "30313233343536373839616263646566":
+            corpus.put("observer", case["id"], bytes([c]) + tape)
+    for i, failure in enumerate(whole["failures"]):
+        if len(failure["input_hex"]) > 2000:
+            continue
+        c = 4 if failure["input_hex"].startswith("00006699") else 3
+        before = {"wait_finish": 1, "established": 2}.get(failure["state"], 0)
+        name = f"failure-{i:02}-{failure['role']}-{failure['expect'].replace('_', '-')}"
+        way = TO if failure["role"] == "device" else FROM
+        corpus.put(failure["role"], name,
+                   bytes([c]) + record(HANDSHAKE) * before + record(way, bytes.fromhex(failure["input_hex"])))
+
+
+def discovery(corpus, vectors):
+    for v in json.loads((vectors / "discovery.json").read_text())["vectors"]:
+        corpus.put("discovery", v["id"], bytes.fromhex(v["frame_hex"]))
+
+
+def handshakes(corpus):
+    start, finish, resp = 3, 5, 4
+    for c, v in ((0, "v34"), (1, "v35")):
+        def put(name, *steps):
+            corpus.put("session", f"{v}-{name}", bytes([c]) + b"".join(steps))
+        honest = record(HANDSHAKE)
+        put("honest", honest * 3)
+        put("honest-twice", honest * 3, record(CONNECT), honest * 3)
+        put("start-repeated", honest, message(start, b"0123456789abcdef"), honest, honest)
+        put("start-short", message(start, b"short"), honest * 3)
+        put("finish-first", message(finish, b"f" * 32))
+        put("finish-short", honest, honest, message(finish, b"f" * 31), honest)
+        put("finish-one-byte-off", honest, honest, message(finish, b"\x05\x01", 0x20), honest)
+        put("finish-again", honest * 3, message(finish, b"f" * 32))
+        put("start-on-live-session", honest * 3, message(start, b"0123456789abcdef"))
+        put("resp-one-byte-off", honest, message(resp, b"\x1f\x80", 0x20, 1))
+        put("resp-refused", honest, message(resp, b"r" * 48, 0x40, 1))
+        put("resp-short", honest, message(resp, b"r" * 47, 0, 1))
+        put("push-before-resp", honest, message(8, b"{}", 0, 1), honest * 2)
+        put("resp-unasked", message(resp, b"r" * 48, 0, 1))
+        put("client-starts-twice", record(ACT), record(ACT))
+
+
+def engines(corpus):
+    old_id = b'{"gwId":"' + ID + b'","devId":"' + ID + b'"}'
+    for c, v in enumerate(VERSIONS):
+        v = "v" + v.replace(".", "")
+        new = c >= 3
+        hello = record(HANDSHAKE) * 2 if new else b""
+        query, control = (0x10, 0x0D) if new else (0x0A, 0x07)
+        body = b'{"protocol":5,"t":1700000000,"data":{"dps":{"1":true,"9":60}}}' if new else \
+            b'{"devId":"' + ID + b'","uid":"' + ID + b'","t":"1700000000","dps":{"1":true,"9":60}}'
+        status = b'{"protocol":4,"t":1700000000,"data":{"dps":{"1":true}}}' if new else \
+            b'{"devId":"' + ID + b'","dps":{"1":true},"t":1700000000}'
+
+        def device(name, *steps, bits=0):
+            corpus.put("device", f"{v}-{name}", bytes([c | bits]) + b"".join(steps))
+        day = [hello, message(query, b"{}" if new else old_id), message(control, body), message(9),
+               message(9, old_id), message(0x12, b'{"dpId":[18,19,20]}'),
+               message(0x40, b'{"reqType":"subdev_online_stat_query","data":{"cids":[]}}'), record(DPS, b'{"18":512}')]
+        device("day", *day)
+        device("day-manual", *day, bits=0x20)
+        device("day-vendor", *day, bits=0x08)
+        device("vendor-short-reads", hello, *day, bits=0x10)
+        device("key-zero", *day, bits=0x40)
+        device("null-map", hello, message(0x0D, b'{"dps":{"1":null,"9":null}}'))
+        device("not-json", hello, message(control, b"{"), message(query, b"x"), message(0x12, b"[]"))
+        device("wrong-key", message(query, old_id, 0x10), message(control, body, 0x10), message(9, b"{}", 0x10))
+        device("damaged", hello, message(query, old_id, 0x20), message(query, old_id))
+        device("replayed", hello, message(query, b"{}", 0x80), message(query, b"{}", 0x03))
+        device("unknown-commands", hello, *[message(n, b"{}") for n in (0, 1, 6, 11, 0x20, 0xFE)])
+        device("handshake-on-live-session", hello, record(HANDSHAKE) * 2)
+        device("idle", hello, time(20000), message(9), time(30000), time(1000))
+        device("never-finishes", record(HANDSHAKE), time(30000), record(ACT, b"\x04"), record(ACT, b"\x04"))
+        device("client-does-not-read", hello, record(ACT, b"\x03"), *[message(query, b"{}")] * 40)
+        device("four-clients", *[record(HANDSHAKE, b"", n) * 2 + message(query, b"{}", 0, n) for n in range(4)],
+               record(DPS, b'{"1":false}', 2), record(CLOSE, b"", 1), record(CONNECT, b"", 1))
+        device("application-sends", hello, record(ACT, b"\x01\x05"), record(ACT, b"\x22\x08{}"),
+               record(ACT, b"\x42\x09"), record(ACT, b"\x00"), message(9))
+        device("other-envelope", record(TO, bytes.fromhex("00006699" if c < 4 else "000055aa") + b"\0" * 60))
+
+        def client(name, *steps, bits=0):
+            corpus.put("client", f"{v}-{name}", bytes([c | bits]) + b"".join(steps))
+        hello = record(HANDSHAKE) if new else b""
+        dps = b'{"1":true,"9":60}'
+        calls = [record(ACT, b"\0"), record(HANDSHAKE), record(ACT, b"\x01" + dps), record(HANDSHAKE),
+                 message(8, status), record(ACT, b"\x22"), record(HANDSHAKE), record(ACT, b"\x03"), record(HANDSHAKE),
+                 record(ACT, b"\x04"), message(0x40, b'{"reqType":"subdev_online_stat_report",'
+                                                    b'"data":{"online":["a"],"offline":[]}}'),
+                 record(ACT, b"\x85{}"), record(ACT, b"\x0e"), message(8, status)]
+        client("day", hello, *calls)
+        client("day-numbered", hello, *calls, bits=0x08)
+        client("day-null-map", hello, *calls, bits=0x10)
+        client("day-sub-device", hello, *calls, bits=0x40)
+        client("asked-before-established", record(ACT, b"\0"), record(ACT, b"\x01" + dps), hello, record(HANDSHAKE))
+        client("device22", hello, record(ACT, b"\0"), message(query, b"json obj data unvalid", 0x40, 1),
+               message(0x10, b"json obj data unvalid", 0x40, 1), record(HANDSHAKE), message(8, status))
+        client("refused", hello, record(ACT, b"\x01" + dps), message(control, b"parse data error", 0x40, 1))
+        client("refused-in-host-order", hello, record(ACT, b"\x01" + dps), message(control, b"", 0x40, 1))
+        client("silent-device", hello, record(ACT, b"\0"), *[record(ACT, b"\x07")] * 6)
+        client("no-handshake", time(5000), time(5000), record(ACT, b"\0"))
+        client("same-push-twice", hello, message(8, status), message(8, status, 0x01), message(8, status, 0x80))
+        client("wrong-key", hello, message(8, status, 0x10), message(8, status))
+        client("local-key", hello, message(8, status, 0x08), message(8, status))
+        client("damaged", hello, message(8, status, 0x20), message(8, status))
+        client("hung-up", hello, record(ACT, b"\0"), record(CLOSE), record(ACT, b"\0"), record(CONNECT))
+        client("too-many-requests", hello, *[record(ACT, b"\0")] * 40)
+        client("old-device", record(FROM, bytes.fromhex(
+            "000055aa00000001000000030000000c00000001" + "00000000" + "0000aa55")))
+
+        def observer(name, *steps, bits=0):
+            corpus.put("observer", f"{v}-{name}", bytes([c | bits]) + b"".join(steps))
+        hello = record(HANDSHAKE) * 3 if new else b""
+        reply = message(query, b'{"dps":{"1":true}}', 0, 1)
+        observed = [hello, message(query, b"{}" if new else old_id), reply, message(control, body),
+                    message(8, status, 0, 1), message(0x12, b'{"dpId":[18,19,20]}')]
+        observer("conversation", *observed)
+        observer("conversation-unknown-roles", *observed, bits=0x08)
+        observer("conversation-mixed", *observed, bits=0x10)
+        observer("conversation-no-keys", *observed, bits=0x20)
+        observer("conversation-key-log", *observed, bits=0x40)
+        observer("hints", record(ACT, bytes([c, 1])), *observed)
+        observer("wrong-hints", record(ACT, bytes([(c + 1) % 5, 0])), *observed)
+        observer("gap", hello, message(query, b"{}"), time(100), record(TIME, b"\0\0", 1), *observed)
+        observer("no-handshake-seen", record(HANDSHAKE), message(8, status, 0, 1), message(control, body))
+        observer("wrong-key", hello, message(8, status, 0x10, 1), message(8, status, 0, 1))
+        observer("local-key", hello, message(8, status, 0x08, 1), message(8, status, 0, 1))
+        observer("ends-inside-a-frame", hello, record(TO, bytes.fromhex("000055aa0000")), record(CLOSE),
+                 record(CLOSE, b"", 1))
+        observer("tls", record(TO, bytes.fromhex("160301020001000000")), record(CONNECT), *observed)
+        observer("empty-bodies", hello, message(9), message(9, b"", 0, 1), message(control, b"", 0x40, 1))
+
+        def pair(name, *steps):
+            corpus.put("pair", f"{v}-{name}", bytes([c]) + b"".join(steps))
+        talk = [record(ACT, b"\0"), record(ACT, b"\x01" + dps), record(ACT, b"\x02"), record(ACT, b"\x03"),
+                record(ACT, b"\x04"), record(ACT, b"\x05"), record(DPS, dps)]
+        pair("talk", *talk)
+        pair("talk-byte-by-byte", record(PIECES, b"\x01"), *talk)
+        pair("heart-beats", *[time(10000)] * 8)
+        pair("damage-to", record(TO, b"\x00\x90"), *talk)
+        pair("damage-from", record(FROM, b"\x00\x90"), *talk)
+        pair("reconnect", *talk, record(CONNECT), *talk)
+
+
+def texts(corpus):
+    entry = {"name": "Kettle plug", "id": "fake0000000000000000id", "key": "0123456789abcdef", "ip": "192.0.2.11",
+             "mac": "02:00:00:00:00:01", "uuid": "fakeuuid", "category": "cz", "product_id": "keyfake00000000",
+             "product_name": "Plug", "version": "3.3"}
+    mapping = {"1": {"code": "switch_1", "type": "Boolean", "values": {}},
+               "9": {"code": "countdown_1", "type": "Integer",
+                     "values": {"unit": "s", "min": 0, "max": 86400, "scale": 0, "step": 1}},
+               "19": {"code": "cur_power", "type": "Integer",
+                      "values": "{\"unit\":\"W\",\"min\":0,\"max\":80000,\"scale\":1,\"step\":1}"},
+               "26": {"code": "fault", "type": "Bitmap", "values": {"label": ["ov_cr", "ov_vol"]}},
+               "38": {"code": "relay_status", "type": "Enum", "values": {"range": ["0", "1", "2"]}},
+               "44": {"code": "cycle", "type": "String", "values": {"maxlen": 255}}, "x": {"type": "Raw"}}
+
+    def devices(name, value):
+        corpus.put("devices", name, json.dumps(value).encode())
+    devices("list", [entry])
+    devices("list-with-mapping", [dict(entry, mapping=mapping)])
+    devices("object", {"devices": [entry, dict(entry, id="b", name="kettle")]})
+    devices("snapshot", {"timestamp": 1700000000, "devices": [
+        {"id": "fake0000000000000000id", "ip": "192.0.2.11", "key": "0123456789abcdef", "ver": "3.4", "name": "Plug",
+         "dps": {"dps": {"1": True, "18": 512, "21": "white"}}, "devId": None}]})
+    devices("gateway-and-sub-device", [entry, dict(entry, id="sub", sub=True, node_id="a4c1380000000001",
+                                                   parent="fake0000000000000000id")])
+    devices("same-id-twice", [entry, entry])
+    devices("keys-of-wrong-length", [dict(entry, key="short"), dict(entry, key="")])
+    devices("odd-versions", [dict(entry, version=v) for v in (3.4, "3.5", "", None, "9.9")])
+    devices("mapping-by-code", [dict(entry, mapping={"switch": {"type": "Boolean"}})])
+    devices("nothing-usable", [{}, 1, None, "x"])
+    corpus.put("devices", "empty-list", b"[]")
+    corpus.put("devices", "cut-off", json.dumps([entry]).encode()[:60])
+    corpus.put("devices", "with-bom", b"\xef\xbb\xbf" + json.dumps([entry]).encode())
+    line = b"TUYA_SESSION 3.4 000102030405060708090a0b0c0d0e0f 6f4516b64d027488c7ad4446378bcd0a"
+    corpus.put("keylog", "two-sessions", b"# tuyawire\n" + line + b" " + ID + b"\n" + line.replace(b"3.4", b"3.5") + b"\n")
+    corpus.put("keylog", "other-lines", b"CLIENT_RANDOM 00 11\r\n\r\n" + line + b"\r\n")
+    corpus.put("keylog", "short-nonce", b"TUYA_SESSION 3.4 0001 6f4516b64d027488c7ad4446378bcd0a\n")
+    corpus.put("keylog", "version-without-sessions", line.replace(b"3.4", b"3.3"))
+    corpus.put("keylog", "no-newline-at-end", line)
+    corpus.put("keylog", "long-id", line + b" " + b"i" * 70 + b"\n")
+    for name, body in (("empty", b""), ("not-json", b"json obj data unvalid"), ("nul-behind", b"{}\0\0"),
+                       ("depth-32", b'{"a":' * 31 + b"{}" + b"}" * 31), ("depth-33", b'{"a":' * 32 + b"{}" + b"}" * 32),
+                       ("duplicate-members", b'{"dps":{"1":true,"1":false},"dps":{"1":1}}'),
+                       ("escapes", rb'{"dps":{"1":"\u00e9\ud83d\ude00\"\\\/\b\f\n\r\t"}}'),
+                       ("lone-surrogate", rb'{"dps":{"1":"\ud800"}}'), ("bad-utf8", b'{"dps":{"1":"\xff"}}'),
+                       ("utf8-all-lengths", '{"dps":{"1":"aé€😀"}}'.encode()),
+                       ("overlong-utf8", b'{"dps":{"1":"\xc0\xaf\xe0\x80\xaf"}}'),
+                       ("utf8-surrogate", b'{"dps":{"1":"\xed\xa0\x80"}}'), ("utf8-too-high", b'{"a":"\xf4\x90\x80\x80"}'),
+                       ("numbers", b'{"dps":{"1":0,"2":-0,"3":1.5,"4":1e9,"5":9223372036854775807,'
+                                   b'"6":-9223372036854775808,"7":9223372036854775808,"8":1E-2}}'),
+                       ("bad-numbers", b'{"dps":{"1":01}}'), ("control-character", b'{"a":"\x01"}'),
+                       ("sub-device", b'{"protocol":5,"t":1,"data":{"cid":"a","ctype":0,"dps":{"1":true}}}'),
+                       ("blanks", b' {\t"dps" : { "1" : null , "2" : [ ] } }\r\n')):
+        corpus.put("body", name, b"\x02" + body)
+
+
+def main():
+    if len(sys.argv) != 3:
+        print(__doc__, file=sys.stderr)
+        return 2
+    vectors, corpus = pathlib.Path(sys.argv[1]), Corpus(pathlib.Path(sys.argv[2]))
+    frames(corpus, vectors)
+    malformed(corpus, vectors)
+    sessions(corpus, vectors)
+    discovery(corpus, vectors)
+    handshakes(corpus)
+    engines(corpus)
+    texts(corpus)
+    print(f"{corpus.n} seeds in {corpus.root}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
