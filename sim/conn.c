@@ -240,6 +240,8 @@ static void lobby_input(struct conn *c, const uint8_t *bytes, size_t n)
             return;
         }
         }
+        if (c->closing)
+            return; /* the client was gone when it was answered */
         memmove(c->lobby, c->lobby + used, c->lobby_len - used);
         c->lobby_len = (uint16_t)(c->lobby_len - used);
     }
