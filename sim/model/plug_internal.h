@@ -64,6 +64,10 @@ int plug_report_text(struct plug *p, size_t pos, struct tw_span json, bool alway
 
 void plug_due(struct plug *p, size_t pos);
 
+/* Keep a value. @return 1: it differs from before; 0: it is the same; -1: no memory */
+int plug_store_text(struct plug *p, size_t pos, struct tw_span json);
+int plug_store_number(struct plug *p, size_t pos, int64_t value);
+
 /* Switch a relay, with all that hangs on it: countdown, flash, inching, loads, faults. now: p->now_ms. */
 void plug_switch(struct plug *p, size_t pos, bool on);
 
