@@ -161,7 +161,7 @@ static void read_values(struct devices_dp *dp, struct devices_store *s, const cJ
         else if (strcmp(name, "step") == 0)
             dp->step = n > 0 ? n : 1;
         else if (strcmp(name, "maxlen") == 0)
-            dp->max_len = n;
+            dp->max_len = n < 0 ? -1 : n;
     }
     dp->has_range = has_min && has_max;
 }
