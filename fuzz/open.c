@@ -74,9 +74,11 @@ static void check_against_oracle(const struct tw_message *m, const struct tw_fra
     const struct wire_frame *w = &wire.frames[0];
     CHECK(wire.n == 1 && w->kind != WIRE_JUNK && w->seq == m->seq && w->command == m->command);
     size_t len = m->payload.len;
+    if (len == 0)
+        return;
     bool in_plain = len <= w->plain_len && memcmp(w->plain + w->plain_len - len, m->payload.data, len) == 0;
     bool in_front = len <= f->body.len && memcmp(f->body.data + f->body.len - len, m->payload.data, len) == 0;
-    CHECK(len == 0 || (m->encrypted ? in_plain : in_front));
+    CHECK(m->encrypted ? in_plain : in_front);
 }
 
 static bool open_one(struct tw_message *m, const struct tw_frame *f, const struct context *c)
@@ -140,6 +142,9 @@ static void check_round_trip(const struct tw_frame *f, struct tw_span payload, c
     CHECK(tw_frame_parse(&g, &consumed, sealed, len, &rules) == TW_OK && consumed == len);
     CHECK(is_intact(&g, key));
     CHECK(tw_message_open(&back, crypto, &g, c->version, c->direction, key, opened, ROOM, c->flags) == TW_OK);
+    /* One ciphertext in millions looks like clear JSON, which 3.2 and 3.3 accept. */
+    if (m.payload.len > 0 && g.integrity == TW_INTEGRITY_CRC32 && c->version != TW_V31 && !back.encrypted)
+        return;
     CHECK(back.seq == m.seq && back.command == m.command && back.has_retcode == m.has_retcode);
     CHECK(!m.has_retcode || back.retcode == m.retcode);
     CHECK(m.payload.len == 0 || back.has_header == m.has_header);
