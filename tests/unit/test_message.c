@@ -272,6 +272,42 @@ static void keys_do_not_get_mixed_up(void **state)
             }
 }
 
+/* 3.2 replies in clear, 3.3 now and then; what tells clear text from ciphertext must not need it to be ASCII. */
+static void clear_json_is_taken_as_it_is(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t len;
+    } clear[] = {
+#define TEXT(s) {s, sizeof s - 1}
+        TEXT("{\"dps\":{\"101\":\"white\"}}"),
+        TEXT("{\"dps\":{\"101\":\"K\303\274che\"}}"),
+        TEXT("{\"dps\":{\"101\":\"K\303\274che\"}}\0\0\0"),
+        TEXT("{\"dps\":{\"1\":\"\303\274\"}}\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+        TEXT("{}"),
+#undef TEXT
+    };
+    for (size_t i = 0; i < sizeof clear / sizeof clear[0]; i++) {
+        for (int v = TW_V32; v <= TW_V33; v++) {
+            uint8_t frame[128], plain[128];
+            size_t len;
+            struct tw_message m;
+            tw_message_init(&m, TW_V31, TW_FROM_DEVICE, 1, TW_CMD_DP_QUERY); /* the clear form */
+            m.payload = (struct tw_span){(const uint8_t *)clear[i].text, clear[i].len};
+            assert_int_equal(tw_message_seal(frame, sizeof frame, &len, crypto, &m, NULL, NULL), TW_OK);
+            for (int with_key = 0; with_key < 2; with_key++) {
+                assert_int_equal(open_frame(&m, frame, len, (enum tw_version)v, TW_FROM_DEVICE, with_key ? key : NULL,
+                                            plain, sizeof plain, 0),
+                                 TW_OK);
+                assert_false(m.encrypted);
+                assert_int_equal(m.payload.len, clear[i].len);
+                assert_memory_equal(m.payload.data, clear[i].text, clear[i].len);
+            }
+        }
+    }
+}
+
 /* ------ 3.1 ------ */
 
 enum { BASE64_AT = 16 + 19 };
@@ -307,6 +343,21 @@ static void every_digit_of_base64_counts(void **state)
     }
 }
 
+static void base64_ends_in_two_signs_at_most(void **state)
+{
+    (void)state;
+    uint8_t frame[256], plain[256];
+    struct tw_message m;
+    size_t len = seal(frame, sizeof frame, TW_V31, TW_TO_DEVICE, TW_CMD_CONTROL, "{}"), end = len - 8;
+    for (size_t n = 3; n <= 8; n++) {
+        memset(frame + end - n, '=', n);
+        put_be32(frame + end, crc32(frame, end));
+        assert_int_equal(
+            open_frame(&m, frame, len, TW_V31, TW_TO_DEVICE, key, plain, sizeof plain, TW_OPEN_NO_SIGNATURE),
+            TW_E_PAYLOAD);
+    }
+}
+
 static void a_wrong_signature_is_refused_unless_asked_otherwise(void **state)
 {
     (void)state;
@@ -333,7 +384,9 @@ int main(void)
         cmocka_unit_test(what_cannot_be_opened_leaves_no_plaintext),
         cmocka_unit_test(a_forgotten_key_can_be_used_again),
         cmocka_unit_test(keys_do_not_get_mixed_up),
+        cmocka_unit_test(clear_json_is_taken_as_it_is),
         cmocka_unit_test(every_digit_of_base64_counts),
+        cmocka_unit_test(base64_ends_in_two_signs_at_most),
         cmocka_unit_test(a_wrong_signature_is_refused_unless_asked_otherwise),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
