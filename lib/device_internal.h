@@ -24,8 +24,16 @@ struct buffer {
     uint32_t cap, pos, len;
 };
 
+/* The last query body that was read: pollers send the same one again and again. body points into text. */
+struct query_memo {
+    struct tw_body body;
+    size_t len; /* 0: none */
+    uint8_t text[256];
+};
+
 struct tw_device_host {
     struct tw_device_host_config cfg;
+    struct query_memo memo;
     struct buffer spare[TW__DEVICE_SPARE];
     uint8_t resp[TW_SESSION_RESP_LEN];
     size_t open_cap;

@@ -128,6 +128,23 @@ static bool begins_like_json(struct tw_span payload)
     return payload.len > 0 && payload.data[0] == '{';
 }
 
+/* tw_body_parse(), and nothing at all for the body that was parsed last. */
+static int parse_query(struct query_memo *memo, struct tw_body *out, struct tw_span payload)
+{
+    if (payload.len == 0 || payload.len > sizeof memo->text)
+        return tw_body_parse(out, payload);
+    if (memo->len != payload.len || memcmp(memo->text, payload.data, payload.len) != 0) {
+        memo->len = 0;
+        memcpy(memo->text, payload.data, payload.len);
+        int rc = tw_body_parse(&memo->body, (struct tw_span){memo->text, payload.len});
+        if (rc != TW_OK)
+            return rc;
+        memo->len = payload.len;
+    }
+    *out = memo->body;
+    return TW_OK;
+}
+
 static void on_query(const tw_device *d, struct tw_device_event *ev)
 {
     const struct texts *say = &texts[d->session.version];
@@ -136,7 +153,7 @@ static void on_query(const tw_device *d, struct tw_device_event *ev)
         refuse(d, ev, TW_E_PAYLOAD, begins_like_json(payload) ? say->query_clear : say->query_unreadable);
     } else if (ev->message.encrypted && say->query_encrypted != NULL) {
         refuse(d, ev, TW_E_PAYLOAD, say->query_encrypted);
-    } else if (tw_body_parse(&ev->body, payload) != TW_OK) {
+    } else if (parse_query(&d->host->memo, &ev->body, payload) != TW_OK) {
         bool readable = payload.len == 0 || begins_like_json(payload);
         refuse(d, ev, TW_E_JSON, readable ? say->query_bad_json : say->query_unreadable);
     } else {

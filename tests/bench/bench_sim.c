@@ -408,8 +408,9 @@ static void bench_version(const char *program, enum tw_version v)
         cpu[i] = a16.cpu_ns / b16.cpu_ns;
     }
     printf("%s  one at a time: %.2f of the bare rate (%.0f/s), processor time %.2f times;  16 in flight: processor "
-           "time %.2f times (%.0f ns)\n",
-           tw_version_name(v), median(rate, PAIRS), a.rate, median(cpu1, PAIRS), median(cpu, PAIRS), a16.cpu_ns);
+           "time %.2f times (%.0f of %.0f ns)\n",
+           tw_version_name(v), median(rate, PAIRS), a.rate, median(cpu1, PAIRS), median(cpu, PAIRS), a16.cpu_ns,
+           b16.cpu_ns);
     fflush(stdout);
     for (size_t i = 0; i < CONNECTIONS; i++) {
         close(sim.links[i].fd);
