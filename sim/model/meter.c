@@ -78,9 +78,10 @@ struct meter *meter_make(struct plug *p)
 bool meter_run(struct plug *p, uint64_t until)
 {
     struct meter *m = meter_make(p);
+    bool may_trip = m != NULL && limits_may_trip(p, m); /* nothing in the loop changes that but a trip, which ends it */
     while (m != NULL && m->second < until) {
         uint64_t next = m->second + 1;
-        if (is_flat(p, m) && !limits_may_trip(p, m)) {
+        if (!may_trip && is_flat(p, m)) {
             meter_sum_loads(p, m, m->mains.nominal_mv);
             next = next_report(p, m);
             if (next > until)
@@ -97,7 +98,7 @@ bool meter_run(struct plug *p, uint64_t until)
             energy_count(p, m, 1);
         }
         energy_report(p, m);
-        if (limits_may_trip(p, m) && limits_trip(p, m))
+        if (may_trip && limits_trip(p, m))
             return true;
         if (p->readings == READINGS_BY_RULE && m->second >= m->judge_at)
             meter_judge(p, m);
