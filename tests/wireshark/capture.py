@@ -43,8 +43,13 @@ class Capture:
         self.packets.append((self.now_us, ethernet + head + payload))
         self.now_us += self.step_us
 
-    def tcp(self, client=(CLIENT, 51000), device=(DEVICE, 6668), syn=True):
-        return Tcp(self, client, device, syn)
+    def tcp(self, client=(CLIENT, 51000), device=(DEVICE, 6668), syn=True, first_seq=1000):
+        return Tcp(self, client, device, syn, first_seq)
+
+    def icmp_quoting(self, number):
+        """A router says that packet number (from 1) could not be delivered."""
+        packet = self.packets[number - 1][1][14:]
+        self._ip("192.0.2.254", CLIENT, 1, bytes([3, 3, 0, 0, 0, 0, 0, 0]) + packet)
 
     def udp(self, src, port, datagram, dst="255.255.255.255", src_port=49154):
         self._ip(src, dst, 17, struct.pack("!HHHH", src_port, port, 8 + len(datagram), 0) + datagram)
@@ -59,9 +64,9 @@ class Capture:
 
 
 class Tcp:
-    def __init__(self, capture, client, device, syn):
+    def __init__(self, capture, client, device, syn, first_seq):
         self.capture, self.client, self.device = capture, client, device
-        self.seq = {client: 1000, device: 9000}
+        self.seq = {client: first_seq, device: first_seq + 8000}
         if syn:
             self._segment(client, SYN, b"")
             self.seq[client] += 1

@@ -120,6 +120,43 @@ def lost_bytes_are_said_and_the_stream_goes_on(shark):
 
 
 @fact
+def a_damaged_length_hides_nothing_that_follows(shark):
+    for version, at in (("3.3", 14), ("3.5", 16)):  # the second lowest byte of the length
+        talk = usual_talk(version)
+        n = 4 if version == "3.5" else 1  # the reply to the query
+        direction, frame = talk.frames[n]
+        talk.frames[n] = (direction, frame[:at] + b"\x80" + frame[at + 1:])
+        cap = Capture()
+        send(cap.tcp(), talk)
+        got, expected = infos(shark, cap), usual_infos(shark, version)
+        assert re.match(rf"\[frame of {len(frame)} bytes that says it has 3\d{{4}}\]", got[n]), got[n]
+        equal(got[:n] + got[n + 1:], expected[:n] + expected[n + 1:], version)
+
+
+@fact
+def ports_that_are_used_again_are_a_new_connection(shark):
+    cap = Capture()
+    for i, version in enumerate(("3.4", "3.5", "3.3")):
+        send(cap.tcp(first_seq=1000 + 10_000_000 * i), usual_talk(version))
+    equal(infos(shark, cap), [line for version in ("3.4", "3.5", "3.3") for line in usual_infos(shark, version)])
+
+
+@fact
+def a_frame_quoted_by_icmp_teaches_nothing(shark):
+    talk = usual_talk("3.5")
+    cap = Capture()
+    tcp = cap.tcp()
+    rest = Talk("3.5")
+    rest.frames, talk.frames = talk.frames[5:], talk.frames[:5]
+    send(tcp, talk)
+    cap.icmp_quoting(4)
+    cap.icmp_quoting(8)
+    send(tcp, rest)
+    equal(infos(shark, cap, filter="tuya && !icmp"), usual_infos(shark, "3.5"))
+    equal(len(infos(shark, cap, filter="tuya && icmp")), 2)
+
+
+@fact
 def a_frame_cut_by_the_snap_length_is_said(shark):
     cap = usual_capture("3.3")
     pcap = cap.save(shark.path("snap.pcap"), snaplen=100)

@@ -5,6 +5,7 @@
  * bytes), and guesses on all other ports. Frames are found by the library; tuya-flow.c opens them, tuya-show.c shows
  * them. */
 #include "packet-tuya.h"
+#include <string.h>
 #include <epan/conversation.h>
 #include <epan/packet.h>
 #include <epan/prefs.h>
@@ -78,24 +79,6 @@ static void dissect_frame(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tree, s
                                   .version = version_text(pinfo, s)});
 }
 
-static int dissect_pdu(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tree, void *data _U_)
-{
-    guint len = tvb_captured_length(tvb), whole = tvb_reported_length(tvb);
-    struct tw_frame f;
-    size_t consumed;
-    int rc = tw_frame_parse(&f, &consumed, tvb_get_ptr(tvb, 0, (gint)len), len, &capture_rules);
-    if (rc == TW_OK)
-        dissect_frame(tvb, pinfo, tree, f);
-    else if (rc == TW_NEED_MORE)
-        tuya_show_stray(
-            tvb, pinfo, tree, true,
-            wmem_strdup_printf(pinfo->pool, "[%u of %u bytes of a frame, the rest was not captured]", len, whole));
-    else
-        tuya_show_stray(tvb, pinfo, tree, false,
-                        wmem_strdup_printf(pinfo->pool, "[skipped %u bytes: %s]", len, tw_strerror(rc)));
-    return (int)len;
-}
-
 /* The size that a header announces; 0: the header is not complete. Only for what tw_frame_parse() asks more of. */
 static guint announced_size(const guint8 *p, guint len)
 {
@@ -106,6 +89,44 @@ static guint announced_size(const guint8 *p, guint len)
         return 0;
     guint length = (guint)p[at + 2] << 8 | p[at + 3]; /* above 65535 is refused, so the upper half is 0 */
     return at + 4 + length + (is_6699 ? SUFFIX_LEN : 0);
+}
+
+/* A damaged length field would hide all that follows, up to 64 KB. Where it announces more than devices were ever seen
+ * to send, and the segment ends with the suffix of this kind of frame, the frame ends there, too. */
+static bool length_is_damaged(const guint8 *p, guint left)
+{
+    static const guint8 suffix_55aa[] = {0x00, 0x00, 0xAA, 0x55}, suffix_6699[] = {0x00, 0x00, 0x99, 0x66};
+    if (announced_size(p, left) <= TW_FRAME_LENGTH_DEFAULT)
+        return false;
+    return memcmp(p + left - SUFFIX_LEN, p[2] == 0x66 ? suffix_6699 : suffix_55aa, SUFFIX_LEN) == 0;
+}
+
+static const char *why_cut(packet_info *pinfo, tvbuff_t *tvb)
+{
+    guint len = tvb_captured_length(tvb), whole = tvb_reported_length(tvb);
+    const guint8 *p = tvb_get_ptr(tvb, 0, (gint)len);
+    if (len < whole)
+        return wmem_strdup_printf(pinfo->pool, "[%u of %u bytes of a frame, the rest was not captured]", len, whole);
+    if (length_is_damaged(p, len))
+        return wmem_strdup_printf(pinfo->pool, "[frame of %u bytes that says it has %u]", len,
+                                  announced_size(p, len));
+    return wmem_strdup_printf(pinfo->pool, "[%u bytes of a frame, the rest did not come]", len);
+}
+
+static int dissect_pdu(tvbuff_t *tvb, packet_info *pinfo, proto_tree *tree, void *data _U_)
+{
+    guint len = tvb_captured_length(tvb);
+    struct tw_frame f;
+    size_t consumed;
+    int rc = tw_frame_parse(&f, &consumed, tvb_get_ptr(tvb, 0, (gint)len), len, &capture_rules);
+    if (rc == TW_OK)
+        dissect_frame(tvb, pinfo, tree, f);
+    else if (rc == TW_NEED_MORE)
+        tuya_show_stray(tvb, pinfo, tree, true, why_cut(pinfo, tvb));
+    else
+        tuya_show_stray(tvb, pinfo, tree, false,
+                        wmem_strdup_printf(pinfo->pool, "[skipped %u bytes: %s]", len, tw_strerror(rc)));
+    return (int)len;
 }
 
 /* A frame, or the bytes up to where the next could begin. */
@@ -124,6 +145,8 @@ static guint pdu_len(packet_info *pinfo, tvbuff_t *tvb, int offset, void *data _
             consumed += more;
         return (guint)consumed;
     }
+    if (length_is_damaged(p, left))
+        return left;
     guint size = announced_size(p, left);
     if (size > 0)
         return size;

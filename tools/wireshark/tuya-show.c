@@ -306,7 +306,7 @@ static void show_error(const struct view *v)
         expert_add_info(v->pinfo, ti, &ei_no_key);
     else if (e == TW_E_NO_SESSION)
         expert_add_info(v->pinfo, ti, &ei_no_session);
-    else if (e != TW_E_INTEGRITY) /* that one stands at the check value */
+    else if (e != TW_E_INTEGRITY && e != TW_E_STATE) /* said at the check value; quoted by ICMP, nobody's fault */
         expert_add_info_format(v->pinfo, ti, &ei_payload, "Not opened: %s", tw_strerror(e));
 }
 
