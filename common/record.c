@@ -48,7 +48,7 @@ static size_t text_len(const char *s)
 size_t record_size_max(const struct record *r)
 {
     size_t texts = text_len(r->src) + text_len(r->dst) + text_len(r->detail) + r->device.len + r->name.len;
-    return FIXED_MAX + ESCAPED_MAX * (texts + r->payload.len);
+    return FIXED_MAX + r->where.len + ESCAPED_MAX * (texts + r->payload.len);
 }
 
 /* --- writing --- */
@@ -79,14 +79,25 @@ static char *put_number_or_null(char *p, int64_t n)
     return n < 0 ? PUT(p, "null") : put_number(p, (uint64_t)n);
 }
 
+/* Exactly six digits. */
+static char *put_six(char *p, uint32_t n)
+{
+    for (int i = 5; i >= 0; i--) {
+        p[i] = (char)('0' + n % 10);
+        n /= 10;
+    }
+    return p + 6;
+}
+
 static char *put_time(char *p, uint64_t ns)
 {
-    uint64_t us = ns / 1000 % 1000000;
-    p = put_number(p, ns / 1000000000);
+    uint64_t us = ns / 1000, s = us / 1000000;
+    if (s < 1000000000 || s > 9999999999)
+        p = put_number(p, s);
+    else
+        p = put_six(put_number(p, s / 1000000), (uint32_t)(s % 1000000));
     *p++ = '.';
-    for (uint64_t unit = 100000; unit > 0; unit /= 10)
-        *p++ = (char)('0' + us / unit % 10);
-    return p;
+    return put_six(p, (uint32_t)(us % 1000000));
 }
 
 /* Bytes of a well-formed UTF-8 character at s, 0 if it is none (overlong, surrogate, above U+10FFFF, cut off). */
@@ -235,24 +246,53 @@ static char *put_header(char *p, const struct record *r)
     return PUT(p, "}");
 }
 
+/* Texts with their length, so that writing one is one copy. */
+struct fixed {
+    const char *text;
+    size_t len;
+};
+#define FIXED(literal)                                                                                               \
+    {                                                                                                                \
+        literal, sizeof(literal) - 1                                                                                 \
+    }
+
+static const struct fixed dirs[] = {FIXED("null"), FIXED("\"to_device\""), FIXED("\"from_device\""),
+                                    FIXED("\"broadcast\"")};
+static const struct fixed integrities[] = {FIXED(",\"integrity\":\"unchecked\""), FIXED(",\"integrity\":\"ok\""),
+                                           FIXED(",\"integrity\":\"bad\"")};
+static const struct fixed keys[] = {FIXED(",\"key\":\"none\",\"header\":"), FIXED(",\"key\":\"local\",\"header\":"),
+                                    FIXED(",\"key\":\"session\",\"header\":"),
+                                    FIXED(",\"key\":\"discovery\",\"header\":")};
+static const struct fixed framings[] = {FIXED(",\"framing\":null,\"seq\":"), FIXED(",\"framing\":\"55aa\",\"seq\":"),
+                                        FIXED(",\"framing\":\"6699\",\"seq\":")};
+
+static char *put_fixed(char *p, const struct fixed *f)
+{
+    memcpy(p, f->text, f->len);
+    return p + f->len;
+}
+
+/* Names of commands and errors are plain words. */
+static char *put_name_or_null(char *p, const char *name)
+{
+    if (name == NULL)
+        return PUT(p, "null");
+    *p++ = '"';
+    p = put_text(p, name);
+    *p++ = '"';
+    return p;
+}
+
 static char *put_command(char *p, int64_t cmd)
 {
-    const char *name = cmd < 0 ? NULL : tw_command_name((uint32_t)cmd);
     p = PUT(p, ",\"cmd\":");
     p = put_number_or_null(p, cmd);
     p = PUT(p, ",\"cmd_name\":");
-    return put_string_or_null(p, name);
+    return put_name_or_null(p, cmd < 0 ? NULL : tw_command_name((uint32_t)cmd));
 }
-
-static const char *const dir_texts[] = {"null", "\"to_device\"", "\"from_device\"", "\"broadcast\""};
-static const char *const integrity_texts[] = {"\"unchecked\"", "\"ok\"", "\"bad\""};
-static const char *const key_texts[] = {"\"none\"", "\"local\"", "\"session\"", "\"discovery\""};
-static const char *const framing_texts[] = {"\"55aa\"", "\"6699\""};
 
 static char *put_where(char *p, const struct record *r)
 {
-    p = PUT(p, "{\"time\":");
-    p = put_time(p, r->time_ns);
     p = PUT(p, ",\"flow\":");
     p = put_number(p, r->flow);
     p = PUT(p, ",\"src\":");
@@ -260,7 +300,7 @@ static char *put_where(char *p, const struct record *r)
     p = PUT(p, ",\"dst\":");
     p = put_string_or_null(p, r->dst);
     p = PUT(p, ",\"dir\":");
-    p = put_text(p, dir_texts[r->dir]);
+    p = put_fixed(p, &dirs[r->dir]);
     p = PUT(p, ",\"device\":");
     p = r->device.len == 0 ? PUT(p, "null") : put_string(p, r->device);
     if (r->name.len == 0)
@@ -270,33 +310,49 @@ static char *put_where(char *p, const struct record *r)
 }
 
 /* see common/record.h */
+size_t record_where(char *out, size_t cap, const struct record *r)
+{
+    if (cap < record_size_max(r))
+        return 0;
+    return (size_t)(put_where(out, r) - out);
+}
+
+static char *put_end(char *p, const struct record *r)
+{
+    if (r->error == TW_OK && r->detail == NULL)
+        return PUT(p, ",\"error\":null,\"detail\":null}\n");
+    p = PUT(p, ",\"error\":");
+    p = put_name_or_null(p, r->error == TW_OK ? NULL : tw_error_name(r->error));
+    p = PUT(p, ",\"detail\":");
+    p = put_string_or_null(p, r->detail);
+    return PUT(p, "}\n");
+}
+
+/* see common/record.h */
 size_t record_write(char *out, size_t cap, const struct record *r)
 {
     if (cap < record_size_max(r))
         return 0;
-    char *p = put_where(out, r);
+    char *p = PUT(out, "{\"time\":");
+    p = put_time(p, r->time_ns);
+    if (r->where.len > 0) {
+        memcpy(p, r->where.data, r->where.len);
+        p += r->where.len;
+    } else {
+        p = put_where(p, r);
+    }
     p = PUT(p, ",\"version\":");
-    p = r->version < 0 ? PUT(p, "null") : put_string_or_null(p, tw_version_name((enum tw_version)r->version));
-    p = PUT(p, ",\"framing\":");
-    p = put_text(p, r->framing < 0 ? "null" : framing_texts[r->framing]);
-    p = PUT(p, ",\"seq\":");
+    p = put_name_or_null(p, r->version < 0 ? NULL : tw_version_name((enum tw_version)r->version));
+    p = put_fixed(p, &framings[r->framing + 1]);
     p = put_number_or_null(p, r->seq);
     p = put_command(p, r->cmd);
     p = PUT(p, ",\"retcode\":");
     p = put_number_or_null(p, r->retcode);
-    p = PUT(p, ",\"integrity\":");
-    p = put_text(p, integrity_texts[r->integrity]);
-    p = PUT(p, ",\"key\":");
-    p = put_text(p, key_texts[r->key]);
-    p = PUT(p, ",\"header\":");
+    p = put_fixed(p, &integrities[r->integrity]);
+    p = put_fixed(p, &keys[r->key]);
     p = put_header(p, r);
     p = put_payload(p, r);
-    p = PUT(p, ",\"error\":");
-    p = put_string_or_null(p, r->error == TW_OK ? NULL : tw_error_name(r->error));
-    p = PUT(p, ",\"detail\":");
-    p = put_string_or_null(p, r->detail);
-    p = PUT(p, "}\n");
-    return (size_t)(p - out);
+    return (size_t)(put_end(p, r) - out);
 }
 
 int record_append(struct record_buffer *b, const struct record *r)

@@ -31,6 +31,7 @@ struct record {
     enum record_dir dir;
     struct tw_span device; /**< device id; empty: null */
     struct tw_span name;   /**< name from devices.json, UTF-8; empty: the member is left out */
+    struct tw_span where;  /**< what record_where() wrote of the members from flow to name; empty: it is made anew */
     int version;           /**< enum tw_version; -1: null */
     int framing;           /**< enum tw_envelope; -1: null */
     int64_t seq;           /**< -1: null */
@@ -54,6 +55,10 @@ void record_set_frame(struct record *r, const struct tw_frame *f);
 
 /** Take version, dir, seq, cmd, retcode, header and payload from an opened message. */
 void record_set_message(struct record *r, const struct tw_message *m);
+
+/** Write the part of the line that says where: from "flow" to "name", which is the same for all messages of one
+ * direction of a connection. Keep it, and set `where` to it in the records that follow. Returns as record_write(). */
+size_t record_where(char *out, size_t cap, const struct record *r);
 
 /** Bytes that always suffice for this record, newline in. */
 size_t record_size_max(const struct record *r);

@@ -1,7 +1,7 @@
 /* capture.c - see capture.h. */
-#define _GNU_SOURCE /* fopencookie() */
 #include "capture.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pcap/pcap.h>
 #include <pwd.h>
@@ -11,147 +11,211 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
+#include "capfile.h"
 #include "packet.h"
 
 enum {
-    READ_SIZE = 128 << 10,
+    READ_SIZE = 256 << 10,
     SNAP_LEN = 262144,
     LIVE_TIMEOUT_MS = 100, /* how long a live packet may wait for company */
     LIVE_BUFFER = 8 << 20,
 };
 
-/* A gzip'ed or plain stream that libpcap reads as a FILE: what was looked at to tell which is not lost. */
+/* A file or pipe, gzip'ed or plain, in a buffer that holds at least the packet that is looked at. */
 struct stream {
-    FILE *file;
-    bool gzip, in_member;
+    int fd;
+    bool is_gzip, in_member, at_end;
     z_stream z;
-    size_t at, len; /* of raw */
-    uint8_t raw[READ_SIZE];
-    int error; /* Z_DATA_ERROR, Z_BUF_ERROR: the compressed stream is damaged or cut off */
+    size_t raw_at, raw_len;
+    uint8_t raw[READ_SIZE]; /* as it is in the file, when it is gzip'ed */
+    uint8_t *data;          /* what capfile reads; owned */
+    size_t at, len, cap;
     uint64_t n_read;
+    const char *error; /* what is wrong with the stream itself */
 };
 
+/* A filter is compiled per link type: a pcapng may have several. */
+struct filter_program {
+    int link_type;
+    struct bpf_program program;
+};
+
+enum { LINK_TYPES_MAX = 8 };
+
 struct capture {
-    pcap_t *pcap;
-    struct stream *stream; /* NULL: live */
-    FILE *cookie;
-    bool live;
+    pcap_t *pcap;          /* live */
+    struct stream *stream; /* file */
+    struct capfile file;
+    char *filter; /* owned; NULL: everything */
+    struct filter_program programs[LINK_TYPES_MAX];
+    unsigned n_programs;
     volatile int stopped;
     uint64_t n_packets, size;
     char name[200];
 };
 
-/* ---- gzip ----------------------------------------------------------------------------------------------------------- */
+/* ---- Streams ---------------------------------------------------------------------------------------------------------- */
 
-static bool fill(struct stream *s)
+static size_t read_fd(struct stream *s, uint8_t *out, size_t cap)
 {
-    if (s->at < s->len)
-        return true;
-    s->at = 0;
-    s->len = fread(s->raw, 1, sizeof s->raw, s->file);
-    s->n_read += s->len;
-    return s->len > 0;
-}
-
-static ssize_t read_plain(struct stream *s, char *out, size_t cap)
-{
-    if (!fill(s))
-        return ferror(s->file) ? -1 : 0;
-    size_t n = s->len - s->at < cap ? s->len - s->at : cap;
-    memcpy(out, s->raw + s->at, n);
-    s->at += n;
-    return (ssize_t)n;
+    for (;;) {
+        ssize_t n = read(s->fd, out, cap);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            s->error = strerror(errno);
+        s->n_read += n > 0 ? (uint64_t)n : 0;
+        return n > 0 ? (size_t)n : 0;
+    }
 }
 
 /* Members may stand one after the other (gzip files that were concatenated). */
-static ssize_t read_gzip(struct stream *s, char *out, size_t cap)
+static size_t read_gzip(struct stream *s, uint8_t *out, size_t cap)
 {
-    s->z.next_out = (Bytef *)out;
+    s->z.next_out = out;
     s->z.avail_out = (uInt)cap;
-    while (s->z.avail_out == (uInt)cap && s->error == 0) {
-        if (!fill(s)) {
-            s->error = s->in_member ? Z_BUF_ERROR : 0;
+    while (s->z.avail_out == (uInt)cap && s->error == NULL) {
+        if (s->raw_at == s->raw_len) {
+            s->raw_at = 0;
+            s->raw_len = read_fd(s, s->raw, sizeof s->raw);
+        }
+        if (s->raw_len == 0) {
+            if (s->in_member && s->error == NULL)
+                s->error = "the gzip stream is cut off";
             break;
         }
         s->in_member = true;
-        s->z.next_in = s->raw + s->at;
-        s->z.avail_in = (uInt)(s->len - s->at);
+        s->z.next_in = s->raw + s->raw_at;
+        s->z.avail_in = (uInt)(s->raw_len - s->raw_at);
         int rc = inflate(&s->z, Z_NO_FLUSH);
-        s->at = s->len - s->z.avail_in;
+        s->raw_at = s->raw_len - s->z.avail_in;
         if (rc == Z_STREAM_END) {
             s->in_member = false;
             inflateReset(&s->z);
         } else if (rc != Z_OK && rc != Z_BUF_ERROR) {
-            s->error = Z_DATA_ERROR;
+            s->error = "the gzip stream is damaged";
         }
     }
-    return (ssize_t)(cap - s->z.avail_out);
+    return cap - s->z.avail_out;
 }
 
-static ssize_t stream_read(void *cookie, char *out, size_t cap)
+/* Have at least `wanted` bytes from s->at on, if the stream has so many. False: out of memory. */
+static bool fill(struct stream *s, size_t wanted)
 {
-    struct stream *s = cookie;
-    return s->gzip ? read_gzip(s, out, cap) : read_plain(s, out, cap);
+    if (s->at > 0) {
+        memmove(s->data, s->data + s->at, s->len - s->at);
+        s->len -= s->at;
+        s->at = 0;
+    }
+    if (wanted > s->cap) {
+        uint8_t *grown = realloc(s->data, wanted + READ_SIZE);
+        if (grown == NULL)
+            return false;
+        s->data = grown;
+        s->cap = wanted + READ_SIZE;
+    }
+    while (s->len < wanted && !s->at_end) {
+        size_t n = s->is_gzip ? read_gzip(s, s->data + s->len, s->cap - s->len)
+                              : read_fd(s, s->data + s->len, s->cap - s->len);
+        s->len += n;
+        s->at_end = n == 0;
+    }
+    return true;
 }
 
-static int stream_close(void *cookie)
+static void stream_close(struct stream *s)
 {
-    struct stream *s = cookie;
-    if (s->gzip)
+    if (s == NULL)
+        return;
+    if (s->is_gzip)
         inflateEnd(&s->z);
-    if (s->file != stdin)
-        fclose(s->file);
+    if (s->fd != STDIN_FILENO)
+        close(s->fd);
+    free(s->data);
     free(s);
-    return 0;
 }
 
-static bool begins_gzip(struct stream *s)
-{
-    return fill(s) && s->len >= 2 && s->raw[0] == 0x1f && s->raw[1] == 0x8b;
-}
-
-/* Takes the file over. NULL: out of memory; the file is closed. */
-static FILE *stream_open(struct stream **out, FILE *file)
+/* Takes the descriptor over. NULL: out of memory; it is closed. */
+static struct stream *stream_open(int fd)
 {
     struct stream *s = calloc(1, sizeof *s);
-    if (s == NULL)
-        goto fail;
-    s->file = file;
-    s->gzip = begins_gzip(s);
-    if (s->gzip && inflateInit2(&s->z, 15 + 16) != Z_OK)
-        goto fail;
-    FILE *f = fopencookie(s, "r", (cookie_io_functions_t){.read = stream_read, .close = stream_close});
-    if (f == NULL)
-        goto fail;
-    setvbuf(f, NULL, _IOFBF, READ_SIZE);
-    *out = s;
-    return f;
-fail:
-    free(s);
-    if (file != stdin)
-        fclose(file);
+    if (s == NULL) {
+        close(fd);
+        return NULL;
+    }
+    s->fd = fd;
+    if (!fill(s, 2)) {
+        stream_close(s);
+        return NULL;
+    }
+    if (s->len < 2 || s->data[0] != 0x1f || s->data[1] != 0x8b)
+        return s;
+    /* What was read plainly so far is the beginning of the compressed bytes. */
+    s->raw_len = s->len < sizeof s->raw ? s->len : sizeof s->raw;
+    memcpy(s->raw, s->data, s->raw_len);
+    s->len = 0;
+    s->at_end = false;
+    s->is_gzip = inflateInit2(&s->z, 15 + 16) == Z_OK;
+    if (s->is_gzip)
+        return s;
+    stream_close(s);
     return NULL;
+}
+
+/* ---- Filters ---------------------------------------------------------------------------------------------------------- */
+
+static int compile(struct capture *c, struct filter_program *p, int link_type, struct why *why)
+{
+    pcap_t *dead = pcap_open_dead(link_type, SNAP_LEN);
+    if (dead == NULL)
+        return why_set(why, "out of memory");
+    p->link_type = link_type;
+    int rc = pcap_compile(dead, &p->program, c->filter, 1, PCAP_NETMASK_UNKNOWN);
+    if (rc != 0)
+        why_set(why, "filter '%s': %s", c->filter, pcap_geterr(dead));
+    pcap_close(dead);
+    return rc != 0 ? EXIT_CODE_USAGE : 0;
+}
+
+/* Does the filter let this packet through? A link type for which the filter makes no sense passes nothing. */
+static bool passes(struct capture *c, const struct capture_packet *p)
+{
+    if (c->filter == NULL)
+        return true;
+    unsigned i = 0;
+    while (i < c->n_programs && c->programs[i].link_type != p->link_type)
+        i++;
+    if (i == c->n_programs) {
+        if (i == LINK_TYPES_MAX || compile(c, &c->programs[i], p->link_type, NULL) != 0)
+            return false;
+        c->n_programs++;
+    }
+    const struct pcap_pkthdr header = {.caplen = (bpf_u_int32)p->data.len, .len = p->original_len};
+    return pcap_offline_filter(&c->programs[i].program, &header, p->data.data) != 0;
 }
 
 /* ---- Opening -------------------------------------------------------------------------------------------------------- */
 
-static int set_filter(struct capture *c, const char *filter, struct why *why)
+static int fail_open(struct capture *c, int rc)
 {
-    struct bpf_program program;
-    if (filter == NULL)
-        return 0;
-    if (pcap_compile(c->pcap, &program, filter, 1, PCAP_NETMASK_UNKNOWN) != 0) {
-        why_set(why, "filter '%s': %s", filter, pcap_geterr(c->pcap));
-        return EXIT_CODE_USAGE;
-    }
-    int rc = pcap_setfilter(c->pcap, &program);
-    pcap_freecode(&program);
-    return rc == 0 ? 0 : why_set(why, "filter '%s': %s", filter, pcap_geterr(c->pcap));
+    capture_close(c);
+    return rc;
 }
 
-static int check_link_type(struct capture *c, struct why *why)
+static int keep_filter(struct capture *c, const char *filter, int link_type, struct why *why)
 {
-    int type = pcap_datalink(c->pcap);
+    if (filter == NULL)
+        return 0;
+    c->filter = strdup(filter);
+    if (c->filter == NULL)
+        return why_set(why, "out of memory");
+    int rc = compile(c, &c->programs[0], link_type, why);
+    c->n_programs = rc == 0;
+    return rc;
+}
+
+static int check_link_type(const struct capture *c, int type, struct why *why)
+{
     if (link_known(type))
         return 0;
     const char *name = pcap_datalink_val_to_name(type);
@@ -161,48 +225,65 @@ static int check_link_type(struct capture *c, struct why *why)
                    c->name, name != NULL ? name : "without a name", type);
 }
 
-static int fail_open(struct capture *c, int rc)
+/* The beginning of a file, up to the first description of an interface. */
+static int read_beginning(struct capture *c, struct why *why)
 {
-    capture_close(c);
-    return rc;
+    struct capfile_packet packet;
+    size_t used, n_seen = 0;
+    struct stream *s = c->stream;
+    while (c->file.n_interfaces == 0) {
+        switch (capfile_next(&c->file, &packet, &used, s->data + s->at, s->len - s->at)) {
+        case CAPFILE_NEED_MORE:
+            n_seen = s->len - s->at;
+            if (!fill(s, c->file.wanted))
+                return why_set(why, "out of memory");
+            if (s->len == n_seen && s->error == NULL && n_seen == 0 && c->file.begun)
+                return 0; /* a section without interfaces: nothing was captured */
+            if (s->len < c->file.wanted)
+                return why_set(why, "%s: not a capture that can be read: %s", c->name,
+                               s->error != NULL ? s->error
+                               : n_seen == 0    ? "it is empty"
+                                                : "it ends inside its header");
+            break;
+        case CAPFILE_BAD:
+            return why_set(why, "%s: not a capture that can be read (pcap or pcapng, plain or gzip'ed): %s", c->name,
+                           c->file.why);
+        default: s->at += used; break;
+        }
+    }
+    return 0;
+}
+
+static int open_path(struct capture *c, const char *path, struct why *why)
+{
+    struct stat st;
+    int fd = strcmp(path, "-") == 0 ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return why_set(why, "%s: %s", path, strerror(errno));
+    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+        close(fd);
+        return why_set(why, "%s: is a directory; expected a capture file", path);
+    }
+    if (S_ISREG(st.st_mode))
+        c->size = (uint64_t)st.st_size;
+    c->stream = stream_open(fd);
+    return c->stream != NULL ? 0 : why_set(why, "out of memory");
 }
 
 int capture_open_file(struct capture **out, const char *path, const char *filter, struct why *why)
 {
-    char error[PCAP_ERRBUF_SIZE] = "";
-    struct stat st;
-    bool is_stdin = strcmp(path, "-") == 0;
     struct capture *c = calloc(1, sizeof *c);
     if (c == NULL)
         return why_set(why, "out of memory");
-    snprintf(c->name, sizeof c->name, "%s", is_stdin ? "stdin" : path);
-    FILE *file = is_stdin ? stdin : fopen(path, "rb");
-    if (file == NULL) {
-        why_set(why, "%s: %s", path, strerror(errno));
-        return fail_open(c, -1);
-    }
-    if (fstat(fileno(file), &st) == 0 && S_ISDIR(st.st_mode)) {
-        fclose(file);
-        why_set(why, "%s: is a directory; expected a capture file", path);
-        return fail_open(c, -1);
-    }
-    if (!is_stdin && S_ISREG(st.st_mode))
-        c->size = (uint64_t)st.st_size;
-    c->cookie = stream_open(&c->stream, file);
-    if (c->cookie == NULL) {
-        why_set(why, "out of memory");
-        return fail_open(c, -1);
-    }
-    c->pcap = pcap_fopen_offline_with_tstamp_precision(c->cookie, PCAP_TSTAMP_PRECISION_NANO, error);
-    if (c->pcap == NULL) {
-        why_set(why, "%s: not a capture that can be read (pcap or pcapng, plain or gzip'ed): %s", c->name,
-                c->stream->error != 0 ? "the gzip stream is damaged" : error);
-        return fail_open(c, -1);
-    }
-    c->cookie = NULL; /* pcap_close() closes it */
-    int rc = check_link_type(c, why);
+    snprintf(c->name, sizeof c->name, "%s", strcmp(path, "-") == 0 ? "stdin" : path);
+    int rc = open_path(c, path, why);
     if (rc == 0)
-        rc = set_filter(c, filter, why);
+        rc = read_beginning(c, why);
+    int link_type = c->file.n_interfaces > 0 ? c->file.interfaces[0].link_type : LINK_ETHERNET;
+    if (rc == 0 && !c->file.is_pcapng)
+        rc = check_link_type(c, link_type, why);
+    if (rc == 0)
+        rc = keep_filter(c, filter, link_known(link_type) ? link_type : LINK_ETHERNET, why);
     if (rc != 0)
         return fail_open(c, rc);
     *out = c;
@@ -231,7 +312,6 @@ int capture_open_live(struct capture **out, const char *interface, const char *f
     struct capture *c = calloc(1, sizeof *c);
     if (c == NULL)
         return why_set(why, "out of memory");
-    c->live = true;
     snprintf(c->name, sizeof c->name, "%s", interface);
     c->pcap = pcap_create(interface, error);
     if (c->pcap == NULL) {
@@ -250,10 +330,13 @@ int capture_open_live(struct capture **out, const char *interface, const char *f
         return fail_open(c, -1);
     }
     rc = drop_privileges(why);
+    int link_type = pcap_datalink(c->pcap);
     if (rc == 0)
-        rc = check_link_type(c, why);
+        rc = check_link_type(c, link_type, why);
     if (rc == 0)
-        rc = set_filter(c, filter, why);
+        rc = keep_filter(c, filter, link_type, why);
+    if (rc == 0 && c->n_programs > 0 && pcap_setfilter(c->pcap, &c->programs[0].program) != 0)
+        rc = why_set(why, "filter '%s': %s", filter, pcap_geterr(c->pcap));
     if (rc != 0)
         return fail_open(c, rc);
     *out = c;
@@ -262,21 +345,17 @@ int capture_open_live(struct capture **out, const char *interface, const char *f
 
 /* ---- Reading -------------------------------------------------------------------------------------------------------- */
 
-enum capture_result capture_next(struct capture *c, struct capture_packet *p, struct why *why)
+static enum capture_result next_live(struct capture *c, struct capture_packet *p, struct why *why)
 {
     struct pcap_pkthdr *header;
     const u_char *data;
-    if (c->stopped)
-        return CAPTURE_END;
     int rc = pcap_next_ex(c->pcap, &header, &data);
     if (rc == 0)
         return CAPTURE_IDLE;
-    if (rc == PCAP_ERROR_BREAK && (c->stream == NULL || c->stream->error == 0))
+    if (rc == PCAP_ERROR_BREAK)
         return CAPTURE_END;
     if (rc != 1) {
-        why_set(why, "%s: packet %llu: %s", c->name, (unsigned long long)c->n_packets + 1,
-                c->stream != NULL && c->stream->error != 0 ? "the gzip stream is damaged or cut off"
-                                                           : pcap_geterr(c->pcap));
+        why_set(why, "%s: packet %llu: %s", c->name, (unsigned long long)c->n_packets + 1, pcap_geterr(c->pcap));
         return CAPTURE_FAULT;
     }
     c->n_packets++;
@@ -288,6 +367,57 @@ enum capture_result capture_next(struct capture *c, struct capture_packet *p, st
         .time_ns = (uint64_t)header->ts.tv_sec * 1000000000u + (uint64_t)header->ts.tv_usec * (nano ? 1 : 1000),
     };
     return CAPTURE_PACKET;
+}
+
+static enum capture_result fault(struct capture *c, const char *what, struct why *why)
+{
+    why_set(why, "%s: packet %llu: %s", c->name, (unsigned long long)c->n_packets + 1, what);
+    return CAPTURE_FAULT;
+}
+
+/* The buffer ends inside a packet: read on, or find that the file does. */
+static enum capture_result read_on(struct capture *c, struct why *why)
+{
+    struct stream *s = c->stream;
+    if (!fill(s, c->file.wanted))
+        return fault(c, "out of memory", why);
+    if (s->len >= c->file.wanted)
+        return CAPTURE_IDLE;
+    if (s->error != NULL)
+        return fault(c, s->error, why);
+    return s->len == 0 ? CAPTURE_END : fault(c, "the file is cut off inside it", why);
+}
+
+static enum capture_result next_of_file(struct capture *c, struct capture_packet *p, struct why *why)
+{
+    struct stream *s = c->stream;
+    struct capfile_packet packet;
+    size_t used;
+    for (;;) {
+        enum capture_result r;
+        switch (capfile_next(&c->file, &packet, &used, s->data + s->at, s->len - s->at)) {
+        case CAPFILE_NEED_MORE:
+            r = read_on(c, why);
+            if (r != CAPTURE_IDLE)
+                return r;
+            continue;
+        case CAPFILE_BAD: return fault(c, c->file.why, why);
+        case CAPFILE_SKIPPED: s->at += used; continue;
+        case CAPFILE_PACKET: break;
+        }
+        s->at += used;
+        c->n_packets++;
+        *p = (struct capture_packet){packet.link_type, packet.data, packet.original_len, packet.time_ns};
+        if (c->filter == NULL || passes(c, p))
+            return CAPTURE_PACKET;
+    }
+}
+
+enum capture_result capture_next(struct capture *c, struct capture_packet *p, struct why *why)
+{
+    if (c->stopped)
+        return CAPTURE_END;
+    return c->pcap != NULL ? next_live(c, p, why) : next_of_file(c, p, why);
 }
 
 uint64_t capture_position(const struct capture *c)
@@ -303,22 +433,25 @@ uint64_t capture_size(const struct capture *c)
 uint64_t capture_dropped(const struct capture *c)
 {
     struct pcap_stat st;
-    return c->live && pcap_stats(c->pcap, &st) == 0 ? (uint64_t)st.ps_drop + st.ps_ifdrop : 0;
+    return c->pcap != NULL && pcap_stats(c->pcap, &st) == 0 ? (uint64_t)st.ps_drop + st.ps_ifdrop : 0;
 }
 
 void capture_stop(struct capture *c)
 {
     c->stopped = 1;
-    pcap_breakloop(c->pcap);
+    if (c->pcap != NULL)
+        pcap_breakloop(c->pcap);
 }
 
 void capture_close(struct capture *c)
 {
     if (c == NULL)
         return;
+    for (unsigned i = 0; i < c->n_programs; i++)
+        pcap_freecode(&c->programs[i].program);
     if (c->pcap != NULL)
         pcap_close(c->pcap);
-    else if (c->cookie != NULL)
-        fclose(c->cookie);
+    stream_close(c->stream);
+    free(c->filter);
     free(c);
 }

@@ -1,4 +1,5 @@
-/* capture.h - packets out of capture files, pipes and interfaces; the only room that knows libpcap.
+/* capture.h - packets out of capture files, pipes and interfaces; the only room that knows libpcap, which serves live
+ * capture and filters. Files are read by capfile.h.
  *
  * Reads pcap (micro- and nanoseconds, both byte orders) and pcapng, each plain or gzip'ed, from a file or stdin. */
 #ifndef DUMP_CAPTURE_H

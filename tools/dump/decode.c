@@ -55,10 +55,20 @@ static const struct devices_entry *device_of_id(const struct decoder *d, struct 
     return d->config.devices != NULL && id.len > 0 ? devices_by_id(d->config.devices, id) : NULL;
 }
 
+/* Whose it is has come out: what was made of it before is made anew. */
+static void forget_where(struct conversation *c)
+{
+    for (int side = 0; side < 2; side++) {
+        free(c->where[side]);
+        c->where[side] = NULL;
+    }
+}
+
 static void set_id(struct decoder *d, struct conversation *c, struct tw_span id)
 {
     if (id.len == 0 || id.len > sizeof c->id_text)
         return;
+    forget_where(c);
     memcpy(c->id_text, id.data, id.len);
     c->id = (struct tw_span){(const uint8_t *)c->id_text, id.len};
     c->device = device_of_id(d, c->id);
@@ -70,6 +80,7 @@ static void learn_key(struct decoder *d, struct conversation *c, size_t key_inde
     if (key_index == TW_NO_INDEX || key_index == c->key_index)
         return;
     c->key_index = key_index;
+    forget_where(c);
     struct tw_keyring_entry e = tw_keyring_get(d->config.ring, key_index);
     if (e.id.len > 0 && !c->id_proven) {
         c->id = e.id;
@@ -91,14 +102,16 @@ static void learn_body(struct decoder *d, struct conversation *c, const struct t
     c->id_tries = ID_TRIES;
 }
 
-static void remember_address(struct decoder *d, const struct conversation *c, enum tw_version version)
+static void remember_address(struct decoder *d, struct conversation *c, enum tw_version version)
 {
     if (c->device_side < 0 || c->flow == NULL)
         return;
-    const struct tcp_endpoint *e = &c->flow->side[c->device_side];
-    const struct book_entry *old = book_find(d->book, &e->address, e->port);
-    if (old != NULL && old->key_index == c->key_index && old->version == version)
+    if (c->remembered && c->remembered_key == c->key_index && c->remembered_version == version)
         return;
+    c->remembered = true;
+    c->remembered_key = c->key_index;
+    c->remembered_version = version;
+    const struct tcp_endpoint *e = &c->flow->side[c->device_side];
     struct book_entry n = {
         .address = e->address, .port = e->port, .has_version = true, .version = version, .key_index = c->key_index};
     book_put(d->book, &n);
@@ -191,6 +204,23 @@ static void fill_record(struct record *r, const struct tw_observed *ev)
     r->error = ev->error;
 }
 
+static void set_where(struct record *r, struct conversation *c, int side)
+{
+    if (c->where[side] == NULL) {
+        char text[4096];
+        struct record without_payload = *r;
+        without_payload.payload = (struct tw_span){0};
+        without_payload.detail = NULL;
+        size_t n = record_where(text, sizeof text, &without_payload);
+        c->where[side] = n > 0 ? malloc(n) : NULL;
+        if (c->where[side] == NULL)
+            return;
+        memcpy(c->where[side], text, n);
+        c->where_len[side] = n;
+    }
+    r->where = (struct tw_span){(const uint8_t *)c->where[side], c->where_len[side]};
+}
+
 static void set_device(struct record *r, const struct conversation *c)
 {
     r->device = c->id;
@@ -239,6 +269,8 @@ static void on_event(struct decoder *d, struct conversation *c, int side, const 
     s.record.flow = c->number;
     s.record.detail = s.verdict.detail;
     set_device(&s.record, c);
+    if (c != d->loose && ev->direction_known)
+        set_where(&s.record, c, side);
     hand_on(d, &s);
 }
 
@@ -299,6 +331,7 @@ static void on_close(void *ctx, struct tcp_flow *f, uint64_t time_ns)
     if (d->sink.closed != NULL)
         d->sink.closed(d->sink.ctx, c, time_ns);
     tw_observer_free(c->observer);
+    forget_where(c);
     free(c);
     f->user = NULL;
 }
