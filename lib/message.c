@@ -54,7 +54,10 @@ static bool looks_clear(struct tw_span s)
         return true;
     while (s.len > 0 && s.data[s.len - 1] == 0)
         s.len--;
-    return s.len >= 2 && s.data[0] == '{' && s.data[1] != 0 && s.data[s.len - 1] == '}';
+    if (s.len < 2 || s.data[0] != '{' || s.data[s.len - 1] != '}')
+        return false;
+    uint8_t second = s.data[1]; /* braces alone stand at both ends of one ciphertext in 65,000 */
+    return second == '"' || second == '}' || second == ' ' || second == '\t' || second == '\r' || second == '\n';
 }
 
 static inline struct tw_span after(struct tw_span s, size_t n)
