@@ -1,0 +1,226 @@
+"""Every built-in profile over the wire: its data points in every version, and an energy that adds up.
+
+The numbers are those of the profile files and of what real plugs report; docs/profiles.md says which rules apply."""
+
+import base64
+import glob
+import json
+import os
+import tempfile
+import unittest
+
+from sim import Sim
+from tuyapeer import UPDATEDPS, Timeout
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+VERSIONS = ("3.1", "3.3", "3.4", "3.5")
+CID = "0000000000000001"
+MEASURED = {"current", "power", "voltage", "phase"}
+
+
+def profiles():
+    for path in sorted(glob.glob(os.path.join(HERE, "..", "..", "sim", "profiles", "*.json"))):
+        with open(path, encoding="utf-8") as f:
+            yield json.load(f)
+
+
+def expected(profile):
+    """What a first reply holds: everything that has an initial value and may be read."""
+    return {str(d["id"]): d["initial"] for d in profile["dps"] if d["initial"] is not None and d["access"] != "wo"}
+
+
+def ids_of(profile, *roles):
+    return [str(d["id"]) for d in profile["dps"] if d["role"] in roles]
+
+
+class Virtual(Sim):
+    """A simulator whose time moves only when told, with a steady mains: every number is exact."""
+
+    def __init__(self, *options):
+        super().__init__("--clock", "virtual", "--seed", 1, "--idle-timeout", 0, *options, control=True)
+
+    def load(self, **body):
+        status, answer = self.request("PUT", f"/devices/{self.id}/load", body)
+        assert status == 200, answer
+
+    def advance(self, seconds):
+        status, answer = self.request("POST", "/clock/advance", {"ms": int(seconds * 1000)})
+        assert status == 200, answer
+
+    def dps(self):
+        status, answer = self.request("GET", f"/devices/{self.id}/dps")
+        assert status == 200, answer
+        return answer["dps"]
+
+
+class EveryProfile(unittest.TestCase):
+    def test_its_data_points_are_there_in_every_version(self):
+        for profile in profiles():
+            for version in VERSIONS:
+                if profile["gateway"] or profile["lan"]["device22"]:
+                    continue  # they have their own ways of being asked: test_behaviour
+                with self.subTest(profile["name"], version=version), \
+                        Sim("--profile", profile["name"], "-P", version, "--seed", 1) as sim, sim.client() as c:
+                    reply = c.status()
+                    want = expected(profile)
+                    self.assertEqual(list(reply), sorted(want, key=int))
+                    moving = set(ids_of(profile, *MEASURED))
+                    self.assertEqual({k: v for k, v in reply.items() if k not in moving},
+                                     {k: v for k, v in want.items() if k not in moving})
+                    for k in moving:
+                        self.assertIs(type(reply[k]), type(want[k]))
+
+    def test_its_relays_switch_and_count_down(self):
+        for profile in profiles():
+            if profile["gateway"]:
+                continue
+            relays = ids_of(profile, "relay")
+            countdowns = {d["channel"]: str(d["id"]) for d in profile["dps"] if d["role"] == "countdown"}
+            with self.subTest(profile["name"]), Virtual("--profile", profile["name"]) as sim, sim.client() as c:
+                for d in profile["dps"]:
+                    if d["role"] == "relay":
+                        relay = str(d["id"])
+                        self.assertEqual(c.set({relay: False})[1].dps, {relay: False})
+                        if d["channel"] in countdowns:
+                            c.set({countdowns[d["channel"]]: 10})
+                sim.advance(10)
+                for relay in relays:  # a countdown toggles: what is off goes on
+                    self.assertIs(sim.dps()[relay], bool(countdowns))
+
+    def test_a_device_list_that_it_writes_makes_the_same_device(self):
+        for profile in profiles():
+            with self.subTest(profile["name"]):
+                with tempfile.TemporaryDirectory() as folder:
+                    path = os.path.join(folder, "fleet.json")
+                    with Sim("--count", 1, "--profile", profile["name"], "--devices-out", path):
+                        pass
+                    with open(path, encoding="utf-8") as f:
+                        text = json.load(f)
+                    with Sim("--devices", path) as sim, sim.client() as c:
+                        self.assertEqual(sim.id, text[0]["id"])
+                        if not profile["gateway"] and not profile["lan"]["device22"]:
+                            self.assertEqual(set(c.status()), set(str(d["id"]) for d in profile["dps"]))
+                self.assertEqual(len(text), 1 + len(profile["children"]))
+                mapping = text[-1]["mapping"]
+                dps = (profile["children"][0] if profile["children"] else profile)["dps"]
+                self.assertEqual(list(mapping), [str(d["id"]) for d in dps])
+                self.assertEqual([m["code"] for m in mapping.values()], [d["code"] for d in dps])
+
+
+class Energy(unittest.TestCase):
+    def test_watts_volts_and_amperes_belong_together(self):
+        # 60 W with a power factor of 0.5 at 230 V: 120 VA, 0.522 A
+        for name, amperes, watts, volts in (("energy-plug", "18", "19", "20"), ("power-strip", "18", "19", "20"),
+                                            ("energy-plug-legacy", "4", "5", "6"), ("device22-plug", "18", "19", "20")):
+            with self.subTest(name), Virtual("--profile", name) as sim:
+                sim.load(scene="steady")
+                sim.load(watts=60, pf=0.5)
+                sim.advance(5)
+                dps = sim.dps()
+                self.assertEqual((dps[amperes], dps[watts], dps[volts]), (522, 600, 2300))
+
+    def test_a_meter_packs_them_into_one_block(self):
+        with Virtual("--profile", "din-meter") as sim, sim.client() as c:
+            sim.load(scene="steady")
+            sim.load(watts=272, pf=0.837)
+            sim.advance(15)
+            block = base64.b64decode(c.status()["6"])
+            self.assertEqual((int.from_bytes(block[:2], "big"), int.from_bytes(block[2:5], "big"),
+                              int.from_bytes(block[5:], "big")), (2300, 1413, 272))
+
+    def test_what_changed_is_pushed_after_five_seconds(self):
+        with Virtual() as sim, sim.client() as c:
+            sim.advance(1)
+            sim.load(appliance="kettle")
+            sim.advance(4)
+            with self.assertRaises(Timeout):
+                c.receive_push(timeout=0.2)
+            sim.advance(1)
+            push = c.receive_push()
+            self.assertEqual(set(push.dps), {"18", "19", "20"})
+            self.assertGreater(push.dps["19"], 20000)
+
+    def test_watts_times_time_is_what_the_increments_add_up_to(self):
+        for load in ({"watts": 60, "pf": 0.9}, {"appliance": "fridge"}, {"appliance": "washing-machine"}):
+            with self.subTest(load), Virtual("-P", "3.5") as sim, sim.client() as c:
+                sim.load(**load)
+                hours, wh, seen = 12, 0, 0
+                for _ in range(hours):
+                    sim.advance(3600)
+                    # the push that a control brings comes after all that was pushed before
+                    seen += 1
+                    c.set({"44": f"{seen:04d}"}, push=False)
+                    while True:
+                        dps = c.receive_push().dps
+                        wh += dps.get("17", 0)
+                        if dps.get("44") == f"{seen:04d}":
+                            break
+                status, answer = sim.request("GET", f"/devices/{sim.id}/load")
+                self.assertEqual(status, 200)
+                # what the chip counts has its calibration error (1.5 %, one sigma), and the last period is not reported
+                self.assertAlmostEqual(wh / 1000, answer["live"]["kwh"], delta=0.05 * answer["live"]["kwh"] + 0.05)
+
+    def test_steady_energy_is_exact(self):
+        with Virtual("--profile", "din-meter") as sim, sim.client() as c:
+            before = c.status()["1"]
+            sim.load(scene="steady")
+            sim.load(watts=1000)
+            sim.advance(3600)
+            self.assertEqual(c.status()["1"] - before, 100)  # hundredths of a kWh
+
+    def test_the_increment_is_absent_until_it_is_reported(self):
+        with Virtual() as sim, sim.client() as c:  # jasonacox/tinytuya#274
+            sim.load(scene="steady")
+            sim.load(watts=142)
+            sim.advance(1799)
+            self.assertNotIn("17", c.status())
+            sim.advance(1)
+            self.assertEqual(c.status()["17"], 71)
+
+    def test_an_overload_trips_and_is_pushed(self):
+        with Virtual() as sim, sim.client() as c:
+            sim.advance(1)
+            sim.load(scene="overload")
+            sim.advance(1)
+            seen = {}
+            while not {"1", "26"} <= set(seen):
+                seen.update(c.receive_push().dps)
+            self.assertEqual((seen["1"], seen["26"]), (False, 1))
+            sim.load(watts=100)
+            c.set({"1": True})
+            self.assertEqual(c.status()["26"], 0)
+
+    def test_a_refresh_tells_what_a_query_does_not(self):
+        with Virtual("-P", "3.3") as sim, sim.client() as c:
+            sim.load(watts=100)
+            self.assertEqual(c.status()["19"], 0)  # what was reported last
+            c.send(UPDATEDPS, {"dpId": [18, 19, 20]})
+            push = c.receive_push()
+            self.assertGreater(push.dps["19"], 900)
+            self.assertEqual(c.status()["19"], push.dps["19"])
+
+    def test_a_sub_device_counts_a_total(self):
+        with Virtual("--profile", "zigbee-gateway", "-P", "3.4") as sim, sim.client() as c:
+            path = f"/devices/{sim.id}/load?cid={CID}"
+            self.assertEqual(sim.request("PUT", path, {"scene": "steady"})[0], 200)
+            self.assertEqual(sim.request("PUT", path, {"watts": 600})[0], 200)
+            sim.advance(3600)
+            total = None
+            while total != 4320 + 600:
+                push = c.receive_command(8)
+                self.assertEqual(push.json["data"]["cid"], CID)
+                total = push.json["data"]["dps"].get("17", total)
+
+    def test_the_same_seed_gives_the_same_numbers(self):
+        seen = []
+        for seed in (5, 5, 6):
+            with Sim("--clock", "virtual", "--seed", seed, "--idle-timeout", 0, control=True) as sim:
+                sim.request("PUT", f"/devices/{sim.id}/load", {"appliance": "tv"})
+                sim.request("POST", "/clock/advance", {"ms": 3600000})
+                seen.append(sim.request("GET", f"/devices/{sim.id}/dps")[1])
+        self.assertEqual(seen[0], seen[1])
+        self.assertNotEqual(seen[0], seen[2])
+
+
+if __name__ == "__main__":
+    unittest.main()
