@@ -1,0 +1,139 @@
+"""tuya-ctl against tuya-sim: versions found out, every profile, sub-devices, secrets."""
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+import parallel
+import tuyapeer as tp
+from sim import PATIENCE_S, Sim, program, run
+
+VERSIONS = ("3.1", "3.2", "3.3", "3.4", "3.5")
+PROFILES = ("basic-plug", "bulb", "device22-plug", "din-meter", "energy-plug-legacy", "energy-plug", "power-strip")
+SWITCH = {"din-meter": "16", "bulb": "20"}
+
+
+def ctl(sim, *arguments, version=None, env=None):
+    return run("tuya-ctl", "--host", sim.host, "--port", sim.port, "--id", sim.id, "-P", version or sim.version, "--json",
+               *arguments, env={"TUYA_LOCAL_KEY": sim.key, **(env or {})})
+
+
+class Simulated(unittest.TestCase):
+    def lines(self, result):
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        return [json.loads(line) for line in result.stdout.splitlines()]
+
+    def test_the_version_is_found_and_remembered(self):
+        for version in VERSIONS:
+            with self.subTest(version), Sim("-P", version, "--discovery", "off", journal=True) as sim:
+                lines = self.lines(ctl(sim, "--", "status", "--", "off", "--", "on", "--", "status", version="auto"))
+                self.assertEqual((lines[0]["version"], lines[3]["version"]), (version, version))
+                self.assertEqual(lines[3]["dps"]["1"], True)
+                flows = {r["flow"] for r in sim.journal()}
+                self.assertLessEqual(len(flows), 6)
+
+    def test_every_profile_in_every_version(self):
+        for profile in PROFILES:
+            for version in VERSIONS:
+                with self.subTest(profile=profile, version=version), \
+                        Sim("-P", version, "--profile", profile, "--discovery", "off") as sim:
+                    switch = SWITCH.get(profile, "1")
+                    lines = self.lines(ctl(sim, "--", "status", "--", "off", "--", "toggle", "--", "status"))
+                    self.assertEqual(lines[1]["dps"], {switch: False})
+                    self.assertEqual(lines[2]["dps"], {switch: True})
+                    self.assertIs(lines[3]["dps"][switch], True)
+                    if profile in ("basic-plug", "bulb"):
+                        self.assertEqual(ctl(sim, "energy").returncode, 1)
+                    else:
+                        self.assertGreater(self.lines(ctl(sim, "energy"))[0]["volts"], 100)
+
+    def test_energy_follows_the_load(self):
+        for version in VERSIONS:
+            with self.subTest(version), Sim("-P", version, "--discovery", "off", control=True) as sim:
+                status, _ = sim.request("PUT", f"/devices/{sim.id}/load", {"watts": 60.0})
+                self.assertEqual(status // 100, 2)
+                line = self.lines(ctl(sim, "energy"))[0]
+                end = time.monotonic() + PATIENCE_S
+                while not 50 < line["watts"] < 70 and time.monotonic() < end:  # the meter judges once a second
+                    line = self.lines(ctl(sim, "energy"))[0]
+                self.assertAlmostEqual(line["watts"], 60, delta=8)
+                self.assertAlmostEqual(line["amperes"] * line["volts"], line["watts"], delta=12)
+
+    def test_sub_devices(self):
+        for version in ("3.3", "3.4", "3.5"):
+            with self.subTest(version), \
+                    Sim("-P", version, "--profile", "zigbee-gateway", "--discovery", "off") as sim:
+                cid = ("--cid", "0000000000000001")
+                lines = self.lines(ctl(sim, *cid, "--", "status", "--", "off", "--", "toggle", "--", "energy"))
+                self.assertEqual(lines[0]["cid"], "0000000000000001")
+                self.assertEqual(lines[1]["dps"], {"1": False})
+                self.assertEqual(lines[2]["dps"], {"1": True})
+                self.assertGreater(lines[3]["volts"], 100)
+                result = ctl(sim, "--cid", "ffffffffffffffff", "status")
+                self.assertEqual(result.returncode, 1)
+                self.assertIn("devid not found", result.stderr)
+                result = ctl(sim, "status")
+                self.assertEqual(result.returncode, 1)
+                self.assertIn("--cid", result.stderr)
+                if version >= "3.4":
+                    report = self.lines(ctl(sim, "subdevices"))[0]["payload"]
+                    self.assertIn("0000000000000001", json.dumps(report))
+
+    def test_a_fleet_is_talked_to_by_name(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "fleet.json")
+            with Sim("--count", 12, "-P", "3.1:2,3.3:4,3.4:3,3.5:3", "--devices-out", path, "--discovery", "off") as sim:
+                with open(path, encoding="utf-8") as f:
+                    fleet = json.load(f)
+                fleet = fleet["devices"] if isinstance(fleet, dict) else fleet
+                for device in fleet:
+                    result = run("tuya-ctl", "--devices", path, "--device", device["name"], "--port", sim.port, "--json",
+                                 "--", "off", "--", "status")
+                    lines = self.lines(result)
+                    self.assertEqual((lines[1]["device"], lines[1]["name"], lines[1]["version"]),
+                                     (device["id"], device["name"], device["version"]))
+                    self.assertIs(lines[1]["dps"]["1"], False)
+                    self.assertNotIn(device["key"], result.stdout + result.stderr)
+
+    def test_ipv6(self):
+        with Sim("-P", "3.4", "--listen", "::1", "--discovery", "off") as sim:
+            self.assertIn("1", self.lines(ctl(sim, "status"))[0]["dps"])
+
+    def test_a_key_argument_is_wiped(self):
+        with Sim("-P", "3.5", "--discovery", "off") as sim:
+            process = subprocess.Popen([program("tuya-ctl"), "--host", sim.host, "--port", str(sim.port), "--key", sim.key,
+                                        "-P", "3.5", "--json", "watch"], stdout=subprocess.PIPE, text=True)
+            process.stdout.readline()
+            with open(f"/proc/{process.pid}/cmdline", "rb") as f:
+                self.assertNotIn(sim.key.encode(), f.read())
+            process.send_signal(signal.SIGINT)
+            process.stdout.read()
+            process.stdout.close()
+            self.assertEqual(process.wait(PATIENCE_S), 0)
+
+    def test_the_key_log_decodes_the_session(self):
+        with tempfile.TemporaryDirectory() as folder:
+            keys = os.path.join(folder, "keys")
+            for version in ("3.4", "3.5"):
+                with Sim("-P", version, "--discovery", "off", journal=True) as sim:
+                    self.lines(ctl(sim, "status", env={"TUYAKEYLOGFILE": keys}))
+            with open(keys, encoding="utf-8") as f:
+                entries = [line.split() for line in f]
+            self.assertEqual([e[:2] for e in entries], [["TUYA_SESSION", "3.4"], ["TUYA_SESSION", "3.5"]])
+            self.assertEqual(os.stat(keys).st_mode & 0o777, 0o600)
+
+    def test_a_lost_session_is_negotiated_anew(self):
+        for version in ("3.4", "3.5"):
+            with self.subTest(version), \
+                    Sim("-P", version, "--discovery", "off", "--fault", "reset:count=1,skip=2", journal=True) as sim:
+                self.lines(ctl(sim, "--", "status", "--", "set", "9=60", "--", "get", "9"))
+                starts = [r for r in sim.journal() if r["cmd"] == tp.START]
+                self.assertEqual(len(starts), 2)
+
+
+if __name__ == "__main__":
+    parallel.main()
