@@ -54,13 +54,15 @@
     X(SLOW, "Q27", "slow", 1000, 0, "every reply ms late, in order (openhab/openhab-addons#21686)")                  \
     X(BROADCAST_PAUSE, "Q28", "broadcast_pause", 0, 0, "no broadcasts while a client is connected (localtuya#431)")  \
     X(SILENT, "Q29", "silent", 0, 0, "no broadcasts; 3.5 answers when asked on port 7000 (jasonacox/tinytuya#507)")  \
-    X(IP_CHANGE, "Q30", "ip_change", 0, 0, "dead sessions and another port in the broadcast")                        \
+    X(IP_CHANGE, "Q30", "ip_change", 0, 0,                                                                           \
+      "dead sessions; from now on it lives at another loopback address, or port")                                    \
     X(REBOOT, "Q31", "reboot", 5000, 0, "dies on a request without a word, back after ms")                           \
     X(REKEY, "Q32", "rekey", 0, 0, "another local key from now on, as after pairing again")                          \
     X(BOOT_TIME, "Q33", "boot_time", 0, 0, "t counts seconds since power-on (rospogrigio/localtuya#194)")            \
     X(DP_ABSENT, "Q34", "dp_absent", 0, 0,                                                                           \
       "data point n (0: 17 and 1) is missing until its first report (jasonacox/tinytuya#274)")                       \
-    X(SUFFIX_IN_BODY, "Q35", "suffix_in_body", 0, 0, "replies whose bytes contain the suffix 0000aa55 (3.1 to 3.4)") \
+    X(SUFFIX_IN_BODY, "Q35", "suffix_in_body", 0, 0,                                                                 \
+      "3.3: query replies that contain the bytes of the suffix, 0000aa55")                                           \
     X(BAD_CHECK, "Q36", "bad_check", 0, 0, "wrong CRC, HMAC or tag (also bad_crc, bad_hmac, bad_tag)")               \
     X(WRONG_KEY_REPLY, "Q37", "wrong_key_reply", 0, 0,                                                               \
       "3.3: parse data error under its own key, as to a client with the wrong one (Apollon77/ioBroker.tuya#547)")    \
