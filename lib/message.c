@@ -448,6 +448,16 @@ static uint8_t *put_header(uint8_t *p, const struct tw_message *m, const struct 
     return p + TW_HEADER_LEN;
 }
 
+/* Copied block by block, as the cipher is going to load it: it need not wait then for stores of another shape. */
+static void put_blocks(uint8_t *p, struct tw_span s)
+{
+    size_t n = 0;
+    for (; s.len - n >= TW__BLOCK; n += TW__BLOCK)
+        memcpy(p + n, s.data + n, TW__BLOCK);
+    if (n < s.len)
+        memcpy(p + n, s.data + n, s.len - n);
+}
+
 /* Write header (where it goes inside) and payload at p, and encrypt them where they stand. The whole last block is
  * filled with padding before the text is put over it: that is one store, where an exact length would be a call. */
 static int put_ecb(tw_crypto *c, const uint8_t *key, uint8_t *p, const struct tw_message *m,
@@ -455,7 +465,7 @@ static int put_ecb(tw_crypto *c, const uint8_t *key, uint8_t *p, const struct tw
 {
     size_t n = m->payload.len + (header != NULL ? TW_HEADER_LEN : 0), padded = padded_len(n);
     memset(p + padded - TW__BLOCK, (int)(padded - n), TW__BLOCK);
-    put(header != NULL ? put_header(p, m, header) : p, m->payload);
+    put_blocks(header != NULL ? put_header(p, m, header) : p, m->payload);
     return tw__ecb_encrypt(c, key, p, padded, p);
 }
 
