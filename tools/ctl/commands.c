@@ -232,7 +232,7 @@ static enum exit_code control(struct session *s, const char *dps, bool once)
         fputs("}", stdout);
         show_end();
     }
-    fflush(stdout);
+    show_flush();
     return EXIT_CODE_OK;
 }
 

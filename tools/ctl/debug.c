@@ -13,13 +13,24 @@ static void put_text(FILE *out, struct tw_span s)
     }
 }
 
+static void put_hex(struct tw_span s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        fprintf(stderr, "%02x", s.data[i]);
+    fputc('\n', stderr);
+}
+
+void debug_bytes(const uint8_t *data, size_t len)
+{
+    fputs(len > 0 ? "< " : "  (no answer)", stderr);
+    put_hex((struct tw_span){data, len});
+}
+
 void debug_frame(void *ctx, enum tw_direction dir, struct tw_span raw, const struct tw_message *m, int error)
 {
     (void)ctx;
     fprintf(stderr, "%c ", dir == TW_TO_DEVICE ? '>' : '<');
-    for (size_t i = 0; i < raw.len; i++)
-        fprintf(stderr, "%02x", raw.data[i]);
-    fputc('\n', stderr);
+    put_hex(raw);
     if (m == NULL) {
         fprintf(stderr, "  cannot be read: %s\n", tw_strerror(error));
         return;

@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include "discover.h"
 #include "finder.h"
 #include "probe.h"
@@ -34,6 +35,7 @@ struct diagnosis {
     struct session *s;
     struct target claimed; /* as the user has it */
     uint64_t start_ms;
+    uv_timer_t progress;
     enum trouble_kind verdict;
     bool has_version;
     enum tw_version version;
@@ -435,6 +437,30 @@ static void put_text(const struct diagnosis *d)
     printf("\nnext      %s\n", d->next);
 }
 
+/* Some causes take their time: seconds, on a terminal. */
+static void on_progress(uv_timer_t *timer)
+{
+    struct diagnosis *d = timer->data;
+    fprintf(stderr, "\rlooking, %llu s ", (unsigned long long)((link_now() - d->start_ms) / 1000));
+}
+
+static void start_progress(struct diagnosis *d, uv_loop_t *loop)
+{
+    uv_timer_init(loop, &d->progress);
+    d->progress.data = d;
+    if (isatty(STDERR_FILENO) && !d->set->session.debug)
+        uv_timer_start(&d->progress, on_progress, 1000, 1000);
+    uv_unref((uv_handle_t *)&d->progress);
+}
+
+static void stop_progress(struct diagnosis *d, uv_loop_t *loop)
+{
+    uv_close((uv_handle_t *)&d->progress, NULL);
+    uv_run(loop, UV_RUN_NOWAIT);
+    if (isatty(STDERR_FILENO) && !d->set->session.debug)
+        fputs("\r\x1b[K", stderr);
+}
+
 enum exit_code command_diagnose(const struct settings *set, uv_loop_t *loop, const struct target *target)
 {
     struct session s;
@@ -451,16 +477,18 @@ enum exit_code command_diagnose(const struct settings *set, uv_loop_t *loop, con
     }
     discover_options(set, &options);
     options.quiet = true;
+    start_progress(&d, loop);
     (void)finder_open(&finder, loop, s.crypto, &options, on_announced, &d, &t); /* not needed, only welcome */
     if (knock(&d) && ask(&d))
         talk(&d);
     session_close(&s);
     finder_close(finder);
+    stop_progress(&d, loop);
     if (show_is_json())
         put_json(&d);
     else
         put_text(&d);
-    fflush(stdout);
+    show_flush();
     session_free(&s);
     trouble_set(&t, d.verdict, "", "%s", "");
     return t.code;

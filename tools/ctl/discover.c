@@ -75,7 +75,7 @@ static void put_json(const struct settings *set, const struct found *f)
     else
         printf("\"%s\"", key_state(e));
     fputs("}\n", stdout);
-    fflush(stdout);
+    show_flush();
 }
 
 static void on_found(void *ctx, const struct found *f)

@@ -210,7 +210,7 @@ enum exit_code command_energy(struct session *s, const struct settings *set, int
     from_phase(&e, &s->store);
     if (!show_is_json()) {
         put_text(&e);
-        fflush(stdout);
+        show_flush();
         return EXIT_CODE_OK;
     }
     show_begin(s);

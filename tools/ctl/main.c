@@ -98,7 +98,7 @@ int main(int argc, char **argv)
     struct chain chain = {0};
     uv_loop_t loop;
     say_program("tuya-ctl");
-    signal(SIGPIPE, SIG_DFL);               /* our output; sockets are libuv's, which sends with MSG_NOSIGNAL */
+    signal(SIGPIPE, SIG_IGN); /* libuv writes to sockets that may be gone; for our output see show_flush() */
     int end = 1 + length_of(argv, 1, argc); /* options stand before the first "--" */
     char *after = argv[end];
     argv[end] = NULL;
@@ -126,5 +126,6 @@ int main(int argc, char **argv)
     }
     free(chain.steps);
     settings_free(&set);
+    show_flush();
     return code;
 }

@@ -261,6 +261,8 @@ static void exchange(struct session *s, const struct bytes *sent, const struct b
     }
     look(&k); /* what came together with the end */
     p->ms = link_now() - start;
+    if (s->options.debug)
+        debug_bytes(s->link.first, s->link.bytes_in < sizeof s->link.first ? s->link.bytes_in : sizeof s->link.first);
     p->reply_len = s->link.bytes_in < sizeof p->reply ? s->link.bytes_in : sizeof p->reply;
     memcpy(p->reply, s->link.first, p->reply_len);
     if (p->outcome == PROBE_SILENT && s->link.over)

@@ -1,5 +1,6 @@
 /* show.c - see show.h. */
 #include "show.h"
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,16 @@ void show_setup(bool json, bool colour)
 {
     setup.json = json;
     setup.colour = colour && !json;
+}
+
+void show_flush(void)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return;
+    /* Whoever read has gone: end as a program does that SIGPIPE ends. Sockets must not do this, so it is ignored
+     * otherwise. */
+    signal(SIGPIPE, SIG_DFL);
+    raise(SIGPIPE);
 }
 
 bool show_is_json(void)
@@ -102,7 +113,7 @@ void show_begin(const struct session *s)
 void show_end(void)
 {
     fputs("}\n", stdout);
-    fflush(stdout);
+    show_flush();
 }
 
 void show_dps_json(const struct session *s, uint64_t since)
@@ -166,5 +177,5 @@ void show_table(const struct session *s, uint64_t since)
         show_value(s, family, dp);
         putchar('\n');
     }
-    fflush(stdout);
+    show_flush();
 }

@@ -25,6 +25,9 @@ enum units_family show_family(const struct session *s);
 void show_begin(const struct session *s);
 void show_end(void);
 
+/** Flush stdout; if its reader has gone, end quietly. */
+void show_flush(void);
+
 /** A JSON string. */
 void show_string(const char *text);
 void show_string_len(const char *text, size_t len);

@@ -67,7 +67,7 @@ static void put_dps(struct session *s, const char *event, struct tw_span dps)
         comma = ", ";
     }
     putchar('\n');
-    fflush(stdout);
+    show_flush();
 }
 
 static void put_event(struct session *s, const char *event, const char *detail)
