@@ -128,6 +128,7 @@ static const char *const *read_texts(struct reader *r, const cJSON *object, cons
     for (const cJSON *m = list->child; m != NULL; m = m->next) {
         if (!cJSON_IsString(m)) {
             complain(r, key, "has to be a list of strings");
+            *n = 0;
             return NULL;
         }
         texts[(*n)++] = arena_text(r->arena, m->valuestring);
