@@ -283,6 +283,111 @@ def texts(corpus):
         corpus.put("body", name, b"\x02" + body)
 
 
+def packet(sent, to_device, payload, seq, ack, flags=0x18):
+    """Ethernet, IPv4, TCP; checksums are left out, as network cards leave them out of captures."""
+    ports = (51234, 6668) if to_device else (6668, 51234)
+    ends = (b"\xc0\x00\x02\x05", b"\xc0\x00\x02\x09")
+    tcp = struct.pack(">HHIIBBHHH", *ports, seq & 0xffffffff, ack & 0xffffffff, 0x50, flags, 8192, 0, 0) + payload
+    ip = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(tcp), 1, 0x4000, 64, 6, 0)
+    ip += (ends[0] + ends[1] if to_device else ends[1] + ends[0]) + tcp
+    return capture_record(sent, b"\x02\0\0\0\0\x01\x02\0\0\0\0\x02\x08\0" + ip)
+
+
+def datagram(sent, port, payload):
+    udp = struct.pack(">HHHH", 49154, port, 8 + len(payload), 0) + payload
+    ip = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0) + b"\xc0\x00\x02\x09\xff\xff\xff\xff" + udp
+    return capture_record(sent, b"\xff" * 6 + b"\x02\0\0\0\0\x02\x08\0" + ip)
+
+
+def capture_record(sent, data):
+    return struct.pack("<IIII", 1700000000 + sent // 1000, sent % 1000 * 1000, len(data), len(data)) + data
+
+
+PCAP = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+
+
+def conversation(steps, cut=None, glue=False):
+    """A TCP connection that carries these frames: (to_device, bytes)."""
+    seq, out, sent = [1000, 5000], [], 0
+    out.append(packet(0, True, b"", seq[0] - 1, 0, 0x02))
+    out.append(packet(1, False, b"", seq[1] - 1, seq[0], 0x12))
+    for to_device, data in steps:
+        way = 0 if to_device else 1
+        pieces = [data[:cut], data[cut:]] if cut and len(data) > cut else [data]
+        for piece in pieces:
+            sent += 20
+            out.append(packet(sent, to_device, piece, seq[way], seq[1 - way]))
+            seq[way] += len(piece)
+    out.append(packet(sent + 20, True, b"", seq[0], seq[1], 0x11))
+    out.append(packet(sent + 21, False, b"", seq[1], seq[0] + 1, 0x11))
+    return out
+
+
+def captures(corpus, vectors):
+    for c, version in enumerate(VERSIONS):
+        name = "v" + version.replace(".", "")
+        if c < 3:
+            chosen = [v for v in json.loads((vectors / f"{version}.json").read_text())["vectors"]
+                      if len(v["frame_hex"]) < 500 and v["transport"] == "tcp"][:8]
+            steps = [(v["direction"] == "to_device", bytes.fromhex(v["frame_hex"])) for v in chosen]
+        else:
+            case = [x for x in json.loads((vectors / "session.json").read_text())["cases"]
+                    if x["version"] == version and x.get("after")][0]
+            steps = [(s["direction"] == "to_device", bytes.fromhex(s["frame_hex"]))
+                     for s in case["frames"] + case["after"] if len(s["frame_hex"]) < 600][:10]
+        packets = conversation(steps)
+        corpus.put("dump", name, PCAP + b"".join(packets))
+        corpus.put("dump", name + "-cut-in-segments", PCAP + b"".join(conversation(steps, cut=20)))
+        corpus.put("dump", name + "-one-lost", PCAP + b"".join(packets[:3] + packets[4:]))
+        corpus.put("dump", name + "-swapped", PCAP + b"".join(packets[:3] + [packets[4], packets[3]] + packets[5:]))
+        corpus.put("dump", name + "-middle-only", PCAP + b"".join(packets[3:-2]))
+        corpus.put("dump", name + "-repeated", PCAP + b"".join(p for one in packets for p in (one, one)))
+    sent = b""
+    for i, v in enumerate(json.loads((vectors / "discovery.json").read_text())["vectors"]):
+        sent += datagram(i * 100, v["udp_port"], bytes.fromhex(v["frame_hex"]))
+    corpus.put("dump", "discovery", PCAP + sent)
+    corpus.put("dump", "empty", PCAP)
+    corpus.put("dump", "cut-off-in-packet", (PCAP + sent)[:300])
+    corpus.put("dump", "raw-ip", PCAP[:20] + struct.pack("<I", 101) + b"".join(
+        capture_record(i, p[16 + 14:]) for i, p in enumerate(conversation([(True, b"\0\0\x55\xaa")]))))
+
+
+def segments(corpus):
+    def put(name, *steps, first=0):
+        corpus.put("tcp", name, bytes([first]) + b"".join(steps))
+
+    def one(offset, length, ack=0, flags=0, way=TO):
+        return record(way, struct.pack(">BHHB", flags, offset, length, ack))
+    put("in-order", one(0, 100), one(100, 100), one(0, 50, 1, 0, FROM), one(200, 9))
+    put("swapped", one(0, 100), one(200, 100), one(100, 100))
+    put("repeated", one(0, 100), one(0, 100), one(50, 100))
+    put("overlapping", one(0, 100), one(150, 100), one(90, 80))
+    put("lost-and-acknowledged", one(0, 100), one(200, 100), one(0, 50, 2, 0, FROM), one(50, 50, 200, 0, FROM))
+    put("with-syn-and-fin", one(0, 0, 0, 0x0A), one(0, 100), one(100, 0, 0, 0x09), one(0, 0, 1, 0x09, FROM))
+    put("reset", one(0, 100), one(100, 0, 0, 0x0C))
+    put("sequence-wraps", one(0, 200), one(200, 200), one(400, 200), first=2)
+    put("too-much-waits", one(0, 10), *[one(20 + 4000 * i, 4000) for i in range(10)])
+    put("time-passes", one(0, 10), one(20, 10), time(1), time(1), one(30, 10))
+    put("port-used-again", one(0, 10, 0, 0x0A), one(0, 10), one(9, 10, 0, 0x0A), one(9, 10))
+
+
+def models(corpus, profiles):
+    for path in sorted(profiles.glob("*.json")):
+        corpus.put("profile", path.stem, json.dumps(json.loads(path.read_text()), separators=(",", ":")).encode())
+    dps = {"1": True, "9": 60, "17": 3, "18": 512, "19": 1084, "20": 2301}
+    plug = {"id": ID.decode(), "ip": "", "name": "Plug", "key": "0123456789abcdef", "mac": "", "ver": "3.3",
+            "dps": {"devId": ID.decode(), "dps": dps}}
+
+    def put(name, value):
+        corpus.put("snapshot", name, json.dumps(value).encode())
+    put("tinytuya", {"timestamp": 1700000000, "devices": [plug]})
+    put("ours", {"timestamp": 1700000000.25, "generation": 7, "devices": [dict(plug, tuyawire={
+        "countdown": {"9": [1700000060000, 60000]}, "true_mws": 1000, "period_s": 3, "load": {"1": "kettle"}})]})
+    put("unknown-device", {"timestamp": 1, "devices": [dict(plug, id="other")]})
+    put("values-of-wrong-type", {"timestamp": 1, "devices": [dict(plug, dps={"dps": {"1": 1, "9": True, "18": "x"}})]})
+    corpus.put("snapshot", "cut-off", b'{"timestamp":1,"devices":[{"id":')
+
+
 def main():
     if len(sys.argv) != 3:
         print(__doc__, file=sys.stderr)
@@ -295,6 +400,9 @@ def main():
     handshakes(corpus)
     engines(corpus)
     texts(corpus)
+    captures(corpus, vectors)
+    segments(corpus)
+    models(corpus, vectors.parent.parent / "sim" / "profiles")
     print(f"{corpus.n} seeds in {corpus.root}")
     return 0
 

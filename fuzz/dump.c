@@ -1,0 +1,122 @@
+/* dump.c - a capture in, records out: each is JSON, the same every time, and memory stays bounded.
+ *
+ * Reaches: everything of tools/dump but libpcap: link layers, IP, TCP, observer, discovery, verdicts, and the writers
+ * of JSON, text and CSV. Input: a pcap file. */
+#define _POSIX_C_SOURCE 200809L
+#include "common/fuzz.h"
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "output.h"
+
+const struct fuzz_harness fuzz_harness = {
+    .name = "dump",
+    .claim = "every record of a capture is JSON, the same every time, and memory stays bounded",
+    .form = FUZZ_CAPTURE,
+};
+
+enum { FILE_HEADER = 24, PACKET_HEADER = 16, PACKETS_MAX = 400, MEMORY_MAX = 16 << 20 };
+
+static tw_keyring *ring;
+static int nowhere;
+
+struct reader {
+    struct output *outputs[3];
+    struct record_buffer line;
+    uint64_t fold, records;
+};
+
+static void seen(void *ctx, struct seen *s)
+{
+    struct reader *r = ctx;
+    r->records++;
+    r->line.len = 0;
+    CHECK(record_append(&r->line, &s->record) == 0 && r->line.len > 2 && r->line.data[r->line.len - 1] == '\n');
+    struct tw_span json = {(const uint8_t *)r->line.data, r->line.len - 1};
+    CHECK(tw_json_check(json) == TW_OK);
+    CHECK(memchr(json.data, '\n', json.len) == NULL);
+    r->fold = fuzz_rng_next(&(struct fuzz_rng){r->fold ^ fuzz_hash(json.data, json.len)});
+    fuzz_gate(s->record.integrity == RECORD_INTEGRITY_OK);
+    for (int i = 0; i < 3; i++)
+        if (r->outputs[i] != NULL)
+            r->outputs[i]->seen(r->outputs[i], s);
+}
+
+static void closed(void *ctx, struct conversation *c, uint64_t time_ns)
+{
+    struct reader *r = ctx;
+    for (int i = 0; i < 3; i++)
+        if (r->outputs[i] != NULL && r->outputs[i]->closed != NULL)
+            r->outputs[i]->closed(r->outputs[i], c, time_ns);
+}
+
+static void warn(void *ctx, const char *text)
+{
+    (void)ctx;
+    CHECK(text != NULL);
+}
+
+static uint32_t number(const uint8_t *p, bool swapped)
+{
+    uint32_t little = (uint32_t)p[3] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[1] << 8 | p[0];
+    uint32_t big = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+    return swapped ? big : little;
+}
+
+static uint64_t read_capture(struct reader *r, const uint8_t *data, size_t size)
+{
+    const struct decode_config config = {.ring = ring, .want_bodies = true, .limits = {65536, 1 << 20}};
+    const struct decode_sink sink = {r, seen, closed, warn};
+    bool swapped = data[0] == 0xa1;
+    int link_type = (int)(number(data + 20, swapped) & 0xffff);
+    struct decoder *d = decode_new(&config, &sink);
+    CHECK(d != NULL);
+    size_t at = FILE_HEADER;
+    for (int n = 0; n < PACKETS_MAX && size - at >= PACKET_HEADER; n++) {
+        size_t len = number(data + at + 8, swapped);
+        uint64_t time_ns =
+            number(data + at, swapped) * 1000000000ull + number(data + at + 4, swapped) % 1000000 * 1000ull;
+        at += PACKET_HEADER;
+        if (len > size - at)
+            len = size - at;
+        decode_packet(d, link_type, (struct tw_span){data + at, len}, time_ns);
+        at += len;
+        CHECK(decode_memory(d) <= MEMORY_MAX);
+    }
+    decode_finish(d);
+    decode_free(d);
+    return r->fold;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size < FILE_HEADER || size > (1 << 18))
+        return 0;
+    if (ring == NULL) {
+        CHECK(tw_keyring_new(&ring) == TW_OK);
+        CHECK(tw_keyring_add(ring, fuzz_local_key, (struct tw_span){(const uint8_t *)fuzz_device_id, 22}, NULL) ==
+              TW_OK);
+        nowhere = open("/dev/null", O_WRONLY);
+        CHECK(nowhere >= 0);
+    }
+    struct why why;
+    struct reader first = {0}, again = {0};
+    struct out outs[3];
+    for (int i = 0; i < 3; i++)
+        CHECK(out_init(&outs[i], nowhere) == 0);
+    first.outputs[0] = output_json(&outs[0]);
+    first.outputs[1] = output_text(&outs[1], false, size % 3, size % 2 == 0);
+    CHECK(output_csv(&first.outputs[2], &outs[2], &why) == 0);
+    uint64_t fold = read_capture(&first, data, size);
+    CHECK(read_capture(&again, data, size) == fold && again.records == first.records);
+    for (int i = 0; i < 3; i++) {
+        if (first.outputs[i]->finish != NULL)
+            first.outputs[i]->finish(first.outputs[i], &why);
+        first.outputs[i]->free(first.outputs[i]);
+        out_free(&outs[i]);
+    }
+    free(first.line.data);
+    free(again.line.data);
+    return 0;
+}

@@ -1,0 +1,149 @@
+/* tcp.c - whatever order segments come in, the bytes handed on are those that were sent, and holes are told.
+ *
+ * Reaches: tcp_push(), tcp_finish() and friends in tools/dump/tcp.c. Input: a tape; TO and FROM hold segments of 6
+ * bytes: flags, offset in the stream 2, length 2, acknowledgement (as a lead over what was sent). What was sent is a
+ * fixed sequence, so every byte that comes out can be checked. The high bits of the flags choose where sequence
+ * numbers begin, so that they wrap. */
+#include "common/fuzz.h"
+#include <string.h>
+#include "common/tape.h"
+#include "tcp.h"
+
+const struct fuzz_harness fuzz_harness = {
+    .name = "tcp",
+    .claim = "bytes come out as they were sent, in order, once, with every hole told",
+    .form = FUZZ_TAPE,
+    .context_len = 1,
+};
+
+enum { STREAM_LEN = 1 << 17, SEGMENT_LEN = 6, SEGMENTS_MAX = 512 };
+static uint8_t sent[2][STREAM_LEN];
+static const uint32_t first_seq[] = {0, 1, 0xffffff00u, 0x7fffffffu};
+
+/* One flow; a port that is used again makes another. */
+struct listener {
+    bool open;
+    uint64_t at[2]; /* place in the stream, from the first byte that came out */
+    bool started[2];
+};
+static struct listener listeners[SEGMENTS_MAX];
+static size_t n_listeners, n_open;
+
+/* A capture may begin anywhere: the first byte tells where. From then on nothing may be out of place. */
+static void data(void *ctx, struct tcp_flow *f, int side, struct tw_span bytes, uint64_t time_ns)
+{
+    struct listener *l = f->user;
+    (void)ctx;
+    (void)time_ns;
+    CHECK(l->open && (side == 0 || side == 1) && bytes.len > 0);
+    int way = f->side[side].port == 6668;
+    if (!l->started[way]) {
+        l->started[way] = true;
+        const uint8_t *p = sent[way];
+        while (p + bytes.len <= sent[way] + STREAM_LEN && memcmp(p, bytes.data, bytes.len) != 0)
+            p++;
+        CHECK(p + bytes.len <= sent[way] + STREAM_LEN);
+        l->at[way] = (uint64_t)(p - sent[way]);
+    }
+    CHECK(l->at[way] + bytes.len <= STREAM_LEN);
+    fuzz_gate(true);
+    if (bytes.len >= 8) /* shorter runs occur more than once in what was sent */
+        CHECK(memcmp(sent[way] + l->at[way], bytes.data, bytes.len) == 0);
+    l->at[way] += bytes.len;
+}
+
+static void begin(void *ctx, struct tcp_flow *f)
+{
+    (void)ctx;
+    CHECK(n_listeners < SEGMENTS_MAX && f->number >= 1);
+    f->user = &listeners[n_listeners++];
+    *(struct listener *)f->user = (struct listener){.open = true};
+    n_open++;
+}
+
+static void gap(void *ctx, struct tcp_flow *f, int side, uint64_t missing, uint64_t time_ns)
+{
+    struct listener *l = f->user;
+    (void)ctx;
+    (void)time_ns;
+    int way = f->side[side].port == 6668;
+    CHECK(l->open);
+    l->started[way] = l->started[way] && missing > 0;
+    l->at[way] += missing;
+}
+
+static void end(void *ctx, struct tcp_flow *f, int side, uint64_t time_ns)
+{
+    (void)ctx;
+    (void)time_ns;
+    CHECK(((struct listener *)f->user)->open && (side == 0 || side == 1));
+}
+
+static void closed(void *ctx, struct tcp_flow *f, uint64_t time_ns)
+{
+    (void)ctx;
+    (void)time_ns;
+    CHECK(((struct listener *)f->user)->open);
+    ((struct listener *)f->user)->open = false;
+    n_open--;
+}
+
+static void capped(void *ctx, struct tcp_flow *f, enum tcp_cap cap)
+{
+    (void)ctx;
+    (void)f;
+    (void)cap;
+}
+
+static void push(struct tcp_table *table, const uint8_t *p, int way, uint32_t base, uint64_t now)
+{
+    struct ip_packet ip = {.protocol = 6};
+    size_t offset = (size_t)p[1] << 8 | p[2], len = (size_t)p[3] << 8 | p[4];
+    if (len > STREAM_LEN - offset)
+        len = STREAM_LEN - offset;
+    ip.src.version = ip.dst.version = 4;
+    memcpy(ip.src.bytes, way ? "\xc0\x00\x02\x09" : "\xc0\x00\x02\x05", 4);
+    memcpy(ip.dst.bytes, way ? "\xc0\x00\x02\x05" : "\xc0\x00\x02\x09", 4);
+    uint8_t flags = p[0] & (TCP_SYN | TCP_FIN | TCP_RST) && p[0] & 0x08 ? p[0] & 7 : 0; /* rare on purpose */
+    struct segment s = {.src_port = way ? 6668 : 51234,
+                        .dst_port = way ? 51234 : 6668,
+                        .seq = base + (uint32_t)offset,
+                        .ack = base + (uint32_t)p[5] * 256,
+                        .flags = (uint8_t)(flags | TCP_ACK),
+                        .data = {sent[way] + offset, len}};
+    if (flags & TCP_SYN)
+        s.seq--;
+    tcp_push(table, &ip, &s, now);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
+{
+    if (size < 1)
+        return 0;
+    if (sent[0][1] == 0) {
+        struct fuzz_rng r = {7};
+        for (size_t i = 0; i < STREAM_LEN; i++)
+            sent[0][i] = (uint8_t)fuzz_rng_next(&r), sent[1][i] = (uint8_t)fuzz_rng_next(&r);
+    }
+    n_listeners = n_open = 0;
+    const struct tcp_sink sink = {NULL, begin, data, gap, end, closed, capped};
+    const struct tcp_limits limits = {.per_flow = 16384, .total = 131072};
+    struct tcp_table *table = tcp_table_new(&sink, &limits);
+    CHECK(table != NULL);
+    struct tape tape = {input + 1, size - 1, 0};
+    struct tape_record t;
+    uint64_t now = 0;
+    for (int n = 0; tape_next(&t, &tape);) {
+        if (t.operation == TAPE_TIME)
+            tcp_tick(table, now += 1000000000u);
+        if (t.operation != TAPE_TO && t.operation != TAPE_FROM)
+            continue;
+        for (size_t at = 0; at + SEGMENT_LEN <= t.len && n < SEGMENTS_MAX; at += SEGMENT_LEN, n++)
+            push(table, t.data + at, t.operation == TAPE_FROM, first_seq[input[0] % 4], now += 1000000);
+        CHECK(tcp_memory(table) <= limits.total + (1u << 17));
+    }
+    tcp_finish(table, now);
+    CHECK(n_open == 0);
+    tcp_table_free(table);
+    return 0;
+}
