@@ -263,6 +263,8 @@ static int serve(struct run *r)
     }
     if (rc == -1)
         rc = faults;
+    if (rc == -1 && o->devices_out != NULL)
+        rc = setup_write_devices(&r->fleet, o->devices_out, r->server);
     if (rc == -1)
         greet(r);
     if (rc == -1)

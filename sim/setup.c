@@ -86,12 +86,17 @@ static int own_house(struct fleet *f, const struct sim_options *o)
     return EXIT_CODE_INPUT;
 }
 
-static int write_devices(const struct fleet *f, const struct sim_options *o)
+static void endpoint_of(void *ctx, const struct device *d, char ip[64], uint16_t *port)
+{
+    server_endpoint(ctx, d, ip, port);
+}
+
+int setup_write_devices(const struct fleet *f, const char *path, struct server *s)
 {
     size_t len;
-    char *text = fleet_write_devices(f, &o->listen, o->spread == SPREAD_ADDRESS ? 0 : 1, &len);
+    char *text = fleet_write_devices(f, endpoint_of, s, &len);
     struct why why;
-    int rc = text == NULL ? why_set(&why, "out of memory") : file_write_atomic(o->devices_out, text, len, 0600, &why);
+    int rc = text == NULL ? why_set(&why, "out of memory") : file_write_atomic(path, text, len, 0600, &why);
     free(text);
     if (rc == 0)
         return -1;
@@ -108,8 +113,5 @@ int setup_fleet(struct fleet *f, const struct sim_options *o, uint64_t seed, int
         say_warn("out of memory");
         return EXIT_CODE_INPUT;
     }
-    int rc = o->devices != NULL || o->snapshot != NULL ? own_house(f, o) : own_device(f, o);
-    if (rc == -1 && o->devices_out != NULL)
-        rc = write_devices(f, o);
-    return rc;
+    return o->devices != NULL || o->snapshot != NULL ? own_house(f, o) : own_device(f, o);
 }

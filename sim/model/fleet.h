@@ -86,9 +86,13 @@ struct plug *fleet_find_plug(const struct fleet *f, struct tw_span id);
 /** By id, in constant time. NULL if there is none. Sub-devices of their own id are not devices here. */
 struct device *fleet_find(const struct fleet *f, struct tw_span id);
 
-/** A tinytuya devices.json of the whole fleet, with mappings: a text of *len bytes and a NUL, free() it.
- * @param ip, n_ip  address per device: NULL leaves out; 1 for all, or one per device. @return NULL: no memory */
-char *fleet_write_devices(const struct fleet *f, const char *const *ip, size_t n_ip, size_t *len);
+/** Where a device listens. A port of 0 or 6668 is not written: everybody takes 6668 for granted. */
+typedef void fleet_endpoint(void *ctx, const struct device *d, char ip[64], uint16_t *port);
+
+/** A tinytuya devices.json of the whole fleet, with mappings: a text of *len bytes and a NUL, free() it. What tinytuya
+ * has no member for, the port, is "port": tuya-ctl reads it.
+ * @param endpoint  NULL: the addresses of the user's own file. @return NULL: no memory */
+char *fleet_write_devices(const struct fleet *f, fleet_endpoint *endpoint, void *ctx, size_t *len);
 
 /* ---- One device, with its children ---- */
 

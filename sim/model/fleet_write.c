@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include "fleet_internal.h"
 
+enum { TUYA_PORT = 6668 }; /* TuyaOpen tuya_lan.c */
+
 static void put(struct tw_text *t, const char *name, const char *value)
 {
     tw_text_put(t, "        \"");
@@ -47,7 +49,7 @@ static void put_mapping(struct tw_text *t, struct last_mapping *last, const stru
 }
 
 static void put_entry(struct tw_text *t, struct last_mapping *last, const struct device *d,
-                      const struct device_child *child, const struct shape *shape, const char *ip)
+                      const struct device_child *child, const struct shape *shape, const char *ip, uint16_t port)
 {
     char mac[18];
     snprintf(mac, sizeof mac, "02:00:%02x:%02x:%02x:%02x", (unsigned)(d->number >> 24),
@@ -70,37 +72,45 @@ static void put_entry(struct tw_text *t, struct last_mapping *last, const struct
     put_mapping(t, last, shape);
     tw_text_put(t, ",\n");
     put(t, "ip", child != NULL ? "" : ip);
+    if (child == NULL && port != 0 && port != TUYA_PORT) {
+        tw_text_put(t, "        \"port\": ");
+        tw_text_put_int(t, port);
+        tw_text_put(t, ",\n");
+    }
     tw_text_put(t, "        \"version\": \"");
     tw_text_put(t, child != NULL ? "" : tw_version_traits(d->version)->name);
     tw_text_put(t, "\"\n    }");
 }
 
-static void put_devices(struct tw_text *t, const struct fleet *f, const char *const *ip, size_t n_ip)
+static void put_devices(struct tw_text *t, const struct fleet *f, fleet_endpoint *endpoint, void *ctx)
 {
     struct last_mapping last = {NULL, 0, 0};
     tw_text_put(t, "[\n");
     for (size_t i = 0; i < f->n; i++) {
         const struct device *d = &f->devices[i];
-        const char *address = ip == NULL || n_ip == 0 ? d->ip : ip[i < n_ip ? i : n_ip - 1];
+        char ip[64];
+        uint16_t port = 0;
+        if (endpoint != NULL)
+            endpoint(ctx, d, ip, &port);
         if (i > 0)
             tw_text_put(t, ",\n");
-        put_entry(t, &last, d, NULL, &d->profile->shape, address);
+        put_entry(t, &last, d, NULL, &d->profile->shape, endpoint != NULL ? ip : d->ip, port);
         for (size_t k = 0; k < d->n_children; k++) {
             tw_text_put(t, ",\n");
-            put_entry(t, &last, d, &d->children[k], &d->profile->children[k].shape, address);
+            put_entry(t, &last, d, &d->children[k], &d->profile->children[k].shape, "", 0);
         }
     }
     tw_text_put(t, "\n]\n");
 }
 
 /* see fleet.h. Source of the shape: TinyTuya wizard, 2025. */
-char *fleet_write_devices(const struct fleet *f, const char *const *ip, size_t n_ip, size_t *len)
+char *fleet_write_devices(const struct fleet *f, fleet_endpoint *endpoint, void *ctx, size_t *len)
 {
     for (size_t cap = 8192 + f->n * 2560;; cap *= 2) {
         struct tw_text t = {.data = malloc(cap), .cap = cap - 1};
         if (t.data == NULL)
             return NULL;
-        put_devices(&t, f, ip, n_ip);
+        put_devices(&t, f, endpoint, ctx);
         if (!t.overflow) {
             t.data[t.len] = '\0';
             *len = t.len;

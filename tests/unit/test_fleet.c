@@ -136,6 +136,13 @@ static void a_gateway_has_a_plug_per_cid(void **state)
     fleet_free(&f);
 }
 
+static void endpoint(void *ctx, const struct device *d, char ip[64], uint16_t *port)
+{
+    (void)ctx;
+    sprintf(ip, "127.0.1.%u", (unsigned)d->number + 1);
+    *port = d->number == 0 ? 6668 : (uint16_t)(7000 + d->number);
+}
+
 static void what_is_written_is_a_house_again(void **state)
 {
     (void)state;
@@ -147,14 +154,16 @@ static void what_is_written_is_a_house_again(void **state)
     assert_int_equal(fleet_add(&f, p, "bf00000000000000000002", "Gate \xc3\xa4 \"way\"", key, TW_V34, &why), 0);
     profile_unref(p);
     size_t len;
-    const char *ip = "127.0.0.1";
-    char *text = fleet_write_devices(&f, &ip, 1, &len);
+    char *text = fleet_write_devices(&f, endpoint, NULL, &len);
     assert_non_null(text);
     struct devices d;
     if (devices_parse(&d, text, len, "fleet.json", &why) != 0)
         fail_msg("%s", why.text);
     assert_int_equal(d.n, 22); /* and the sub-device */
-    assert_string_equal(d.entries[0].ip, "127.0.0.1");
+    assert_string_equal(d.entries[0].ip, "127.0.1.1");
+    assert_string_equal(d.entries[9].ip, "127.0.1.10");
+    assert_int_equal(d.entries[0].port, 0); /* 6668 goes without saying */
+    assert_int_equal(d.entries[9].port, 7009);
     struct problems problems = {.n = 0};
     assert_int_equal(fleet_init(&again, 42, EPOCH_S), 0);
     if (fleet_from_devices(&again, &d, &problems, &why) != 0)
