@@ -173,6 +173,7 @@ static void take_entry(const struct settings *s, struct target *out, const struc
     out->entry = e;
     copy(out->id, sizeof out->id, via->id);
     copy(out->host, sizeof out->host, via->ip);
+    out->port = via->port;
     if (via != e)
         copy(out->cid, sizeof out->cid, e->node_id[0] != '\0' ? e->node_id : e->id);
     if (via->key_state == DEVICES_KEY_OK) {
@@ -237,7 +238,10 @@ enum exit_code settings_target(const struct settings *s, struct target *out, boo
     copy(out->host, sizeof out->host, s->host);
     copy(out->id, sizeof out->id, s->id);
     copy(out->cid, sizeof out->cid, s->cid);
-    out->port = s->port >= 0 ? (uint16_t)s->port : CTL_PORT;
+    if (s->port >= 0)
+        out->port = (uint16_t)s->port;
+    else if (out->port == 0 || s->host != NULL) /* the port of a list goes with its address */
+        out->port = CTL_PORT;
     if (s->has_protocol) {
         out->has_version = !s->protocol_auto;
         out->version = s->protocol;
