@@ -71,10 +71,13 @@ class ReadmeTest(unittest.TestCase):
         self.assertEqual(set(os.listdir(SOURCE)) - before, set(), "the demonstration left files in the tree")
 
     def test_links_lead_to_files_that_exist(self):
-        for document in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+        documents = subprocess.run(["git", "-C", SOURCE, "ls-files", "*.md"], capture_output=True, text=True).stdout.split()
+        for document in documents or ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]:
+            folder = os.path.dirname(os.path.join(SOURCE, document))
             with open(os.path.join(SOURCE, document), encoding="utf-8") as f:
-                for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", f.read()):
-                    self.assertTrue(os.path.exists(os.path.join(SOURCE, target)), f"{document} links to {target}")
+                for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", f.read()):
+                    with self.subTest(document):
+                        self.assertTrue(os.path.exists(os.path.join(folder, target)), f"{document} links to {target}")
 
 
 if __name__ == "__main__":
