@@ -47,8 +47,10 @@ static size_t text_len(const char *s)
 
 size_t record_size_max(const struct record *r)
 {
-    size_t texts = text_len(r->src) + text_len(r->dst) + text_len(r->detail) + r->device.len + r->name.len;
-    return FIXED_MAX + r->where.len + ESCAPED_MAX * (texts + r->payload.len);
+    size_t texts = text_len(r->detail) + r->payload.len;
+    if (r->where.len == 0)
+        texts += text_len(r->src) + text_len(r->dst) + r->device.len + r->name.len;
+    return FIXED_MAX + r->where.len + ESCAPED_MAX * texts;
 }
 
 /* --- writing --- */

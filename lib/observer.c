@@ -283,22 +283,39 @@ static bool begins_tls(struct tw_span w)
     return w.len >= 2 && w.data[0] == 0x16 && w.data[1] == 0x03; /* handshake record of TLS 1.x; spec section 7.5 */
 }
 
+/* Field by field: frame and message are large, and most events fill them anyway. */
+static void begin_event(const tw_observer *o, struct tw_observed *ev, enum tw_direction dir)
+{
+    ev->error = TW_OK;
+    ev->why = TW_WHY_NOTHING;
+    ev->direction = dir;
+    ev->direction_known = o->roles == TW_ROLES_KNOWN;
+    ev->has_frame = ev->has_header_fields = false;
+    ev->version_known = o->version_known;
+    ev->checked = TW_CHECK_UNCHECKED;
+    ev->key_kind = TW_KEY_NONE;
+    ev->key_index = o->local;
+    ev->skipped = ev->missing = 0;
+    ev->length = 0;
+    ev->session = NULL;
+    ev->key = NULL;
+    ev->message.version = o->version;
+    ev->message.seq = ev->message.command = 0;
+    ev->message.direction = dir;
+    ev->message.has_retcode = ev->message.has_header = ev->message.encrypted = false;
+    ev->message.payload = (struct tw_span){0};
+}
+
 /* see tuyawire/observer.h */
 int tw_observer_next(tw_observer *o, struct tw_observed *ev)
 {
     static const struct tw_frame_rules rules = {.max_length = TW_FRAME_LENGTH_MAX};
     struct tw__stream *s = &o->streams[o->active];
     enum tw_direction label = o->active == 1 ? TW_FROM_DEVICE : TW_TO_DEVICE;
-    enum tw_direction dir = o->swapped ? (enum tw_direction) !label : label;
-    *ev = (struct tw_observed){
-        .direction = dir,
-        .direction_known = o->roles == TW_ROLES_KNOWN,
-        .version_known = o->version_known,
-        .checked = TW_CHECK_UNCHECKED,
-        .key_index = o->local,
-        .message = {.version = o->version, .direction = dir},
-    };
     tidy(s);
+    if (!pending(s))
+        return 0;
+    begin_event(o, ev, o->swapped ? (enum tw_direction) !label : label);
     if (s->gap)
         return report_gap(s, ev);
     for (;;) {
@@ -309,8 +326,13 @@ int tw_observer_next(tw_observer *o, struct tw_observed *ev)
                 return report_tls(s, ev);
         }
         size_t consumed;
-        struct tw_frame f;
-        int rc = tw_frame_parse(&f, &consumed, w.data, w.len, &rules);
+        int rc = tw_frame_parse(&ev->frame, &consumed, w.data, w.len, &rules);
+        if (rc == TW_OK && s->skipped == 0) {
+            ev->length = load_be32(w.data + (ev->frame.envelope == TW_ENVELOPE_6699 ? HEADER_6699 : HEADER_55AA) - 4);
+            advance(s, consumed);
+            tw__observer_open(o, ev, label);
+            return 1;
+        }
         if (rc == TW_E_PREFIX) {
             s->skipped += consumed;
             advance(s, consumed);
@@ -325,21 +347,15 @@ int tw_observer_next(tw_observer *o, struct tw_observed *ev)
             return 0;
         if (s->skipped > 0)
             return report_skipped(s, ev);
-        if (rc == TW_NEED_MORE) {
-            if (w.len > 0)
-                return report_cut(s, ev);
-            s->ending = false;
-            s->begun = false;
-            return 0;
-        }
-        if (rc != TW_OK) {
+        if (rc != TW_NEED_MORE) {
             set_header_fields(ev, w);
             advance(s, consumed);
             return report(ev, rc, TW_WHY_BAD_FRAME, consumed);
         }
-        ev->length = load_be32(f.raw.data + (f.envelope == TW_ENVELOPE_6699 ? 14 : 12));
-        advance(s, consumed);
-        tw__observer_open(o, ev, &f, label);
-        return 1;
+        if (w.len > 0)
+            return report_cut(s, ev);
+        s->ending = false;
+        s->begun = false;
+        return 0;
     }
 }

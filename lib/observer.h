@@ -59,8 +59,8 @@ struct tw_observer {
 #pragma GCC visibility push(hidden)
 #endif
 
-/* Fill *ev, which next() has begun, with what this frame says. label: the direction in which it was fed. */
-void tw__observer_open(tw_observer *o, struct tw_observed *ev, const struct tw_frame *f, enum tw_direction label);
+/* Fill *ev, which next() has begun, with what ev->frame says. label: the direction in which it was fed. */
+void tw__observer_open(tw_observer *o, struct tw_observed *ev, enum tw_direction label);
 
 #if defined(__GNUC__)
 #pragma GCC visibility pop

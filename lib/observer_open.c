@@ -161,8 +161,12 @@ static int open_local(tw_observer *o, struct tw_message *m, const struct tw_fram
     return rc;
 }
 
+/* What the frame says for itself stays; an attempt to open it has left the message empty. */
 static void fail(struct tw_observed *ev, int error, enum tw_why why, enum tw_checked checked)
 {
+    ev->message.direction = ev->direction;
+    ev->message.seq = ev->frame.seq;
+    ev->message.command = ev->frame.command;
     ev->error = error;
     ev->why = why;
     ev->checked = checked;
@@ -179,16 +183,15 @@ static void fail_without_key(const tw_observer *o, struct tw_observed *ev, enum 
 }
 
 /* A check value that takes a key tells which, also where there is nothing to decrypt. */
-static void succeed(const tw_observer *o, struct tw_observed *ev, const struct tw_message *m, enum tw_key_kind kind)
+static void succeed(const tw_observer *o, struct tw_observed *ev, enum tw_key_kind kind)
 {
     ev->error = TW_OK;
     ev->why = TW_WHY_NOTHING;
-    ev->message = *m;
     ev->checked = TW_CHECK_OK;
-    bool used = m->encrypted || tw_version_traits(m->version)->negotiates;
+    bool used = ev->message.encrypted || ev->frame.integrity != TW_INTEGRITY_CRC32;
     ev->key_kind = used ? kind : TW_KEY_NONE;
     ev->key_index = o->local;
-    if (m->encrypted || tw_version_traits(m->version)->negotiates)
+    if (used)
         ev->key =
             kind == TW_KEY_SESSION ? o->sessions[o->streams[o->active].preferred].secret.key : local_key(o, o->local);
 }
@@ -312,15 +315,16 @@ static struct version_guess crc_version(tw_observer *o, enum form form, struct t
     }
 }
 
-static void open_crc(tw_observer *o, struct tw_observed *ev, const struct tw_frame *f, enum tw_direction dir)
+static void open_crc(tw_observer *o, struct tw_observed *ev, enum tw_direction dir)
 {
+    const struct tw_frame *f = &ev->frame;
     struct tw_span content = behind_retcode(f->body, dir);
     enum form form = form_of(content);
     struct version_guess guess = crc_version(o, form, content);
     bool encrypted = form == FORM_SIGNED || form == FORM_HEADER || form == FORM_BLOCKS;
     const uint8_t *key = o->local != TW_NO_INDEX ? local_key(o, o->local) : NULL;
-    struct tw_message m;
-    int rc = encrypted ? open_local(o, &m, f, guess.version, dir) : open_with(o, &m, f, guess.version, dir, key);
+    struct tw_message *m = &ev->message;
+    int rc = encrypted ? open_local(o, m, f, guess.version, dir) : open_with(o, m, f, guess.version, dir, key);
     if (rc == TW_E_NO_KEY && !tw_frame_crc_matches(f))
         rc = TW_E_INTEGRITY; /* no key opens a damaged frame */
     ev->message.version = guess.version;
@@ -328,7 +332,7 @@ static void open_crc(tw_observer *o, struct tw_observed *ev, const struct tw_fra
     if (guess.certain && rc != TW_E_INTEGRITY)
         learn_version(o, ev, guess.version);
     if (rc == TW_OK)
-        succeed(o, ev, &m, TW_KEY_LOCAL);
+        succeed(o, ev, TW_KEY_LOCAL);
     else if (rc == TW_E_NO_KEY)
         fail_without_key(o, ev, TW_CHECK_OK);
     else if (rc == TW_E_INTEGRITY)
@@ -438,20 +442,19 @@ static void learn_from_finish(tw_observer *o, struct tw_span payload)
         o->sessions[0].confirmed = true;
 }
 
-static void open_handshake(tw_observer *o, struct tw_observed *ev, const struct tw_frame *f, enum tw_version v,
-                           enum tw_direction dir)
+static void open_handshake(tw_observer *o, struct tw_observed *ev, enum tw_version v, enum tw_direction dir)
 {
-    struct tw_message m;
-    int rc = open_local(o, &m, f, v, dir);
+    struct tw_message *m = &ev->message;
+    int rc = open_local(o, m, &ev->frame, v, dir);
     o->handshake_seen = true;
     if (rc == TW_OK) {
-        succeed(o, ev, &m, TW_KEY_LOCAL);
-        if (m.command == TW_CMD_SESS_KEY_NEG_START)
-            learn_from_start(o, ev, v, m.payload);
-        if (m.command == TW_CMD_SESS_KEY_NEG_RESP)
-            learn_from_resp(o, ev, v, m.payload);
-        if (m.command == TW_CMD_SESS_KEY_NEG_FINISH)
-            learn_from_finish(o, m.payload);
+        succeed(o, ev, TW_KEY_LOCAL);
+        if (m->command == TW_CMD_SESS_KEY_NEG_START)
+            learn_from_start(o, ev, v, m->payload);
+        if (m->command == TW_CMD_SESS_KEY_NEG_RESP)
+            learn_from_resp(o, ev, v, m->payload);
+        if (m->command == TW_CMD_SESS_KEY_NEG_FINISH)
+            learn_from_finish(o, m->payload);
     } else if (rc == TW_E_NO_KEY) {
         fail_without_key(o, ev, TW_CHECK_UNCHECKED);
     } else if (rc == TW_E_INTEGRITY) {
@@ -519,21 +522,15 @@ static void fail_without_session(const tw_observer *o, struct tw_observed *ev)
         fail(ev, TW_E_NO_SESSION, TW_WHY_NO_HANDSHAKE, TW_CHECK_UNCHECKED);
 }
 
-static void open_negotiated(tw_observer *o, struct tw_observed *ev, const struct tw_frame *f, enum tw_version v,
-                            enum tw_direction dir)
+static void open_under_session(tw_observer *o, struct tw_observed *ev, enum tw_version v, enum tw_direction dir)
 {
-    struct tw_message m;
-    ev->message.version = v;
-    learn_version(o, ev, v);
-    if (tw_command_is_handshake(f->command)) {
-        open_handshake(o, ev, f, v, dir);
-        return;
-    }
-    int rc = open_session(o, &m, f, v, dir);
+    const struct tw_frame *f = &ev->frame;
+    struct tw_message *m = &ev->message;
+    int rc = open_session(o, m, f, v, dir);
     if (rc == TW_E_NO_SESSION)
-        rc = open_logged(o, &m, f, v, dir);
+        rc = open_logged(o, m, f, v, dir);
     if (rc == TW_OK) {
-        succeed(o, ev, &m, TW_KEY_SESSION);
+        succeed(o, ev, TW_KEY_SESSION);
         return;
     }
     if (rc != TW_E_INTEGRITY && rc != TW_E_NO_SESSION) {
@@ -541,12 +538,22 @@ static void open_negotiated(tw_observer *o, struct tw_observed *ev, const struct
         return;
     }
     /* Vendor devices push under the local key while they have no session key, or one that begins with 00. */
-    if (open_local(o, &m, f, v, dir) == TW_OK) {
-        succeed(o, ev, &m, TW_KEY_LOCAL);
+    if (open_local(o, m, f, v, dir) == TW_OK) {
+        succeed(o, ev, TW_KEY_LOCAL);
         ev->why = TW_WHY_LOCAL_KEY;
         return;
     }
     fail_without_session(o, ev);
+}
+
+static void open_negotiated(tw_observer *o, struct tw_observed *ev, enum tw_version v, enum tw_direction dir)
+{
+    learn_version(o, ev, v);
+    if (tw_command_is_handshake(ev->frame.command))
+        open_handshake(o, ev, v, dir);
+    else
+        open_under_session(o, ev, v, dir);
+    ev->message.version = v;
 }
 
 /* ---- Any frame (spec section 8.4) ------------------------------------------------------------------------------------ */
@@ -557,45 +564,65 @@ static bool fits_hmac(const struct tw_frame *f)
     return rest == 0 || rest == TW_RETCODE_LEN;
 }
 
-static void open_55aa(tw_observer *o, struct tw_observed *ev, const struct tw_frame *f, enum tw_direction dir)
+static void open_55aa(tw_observer *o, struct tw_observed *ev, enum tw_direction dir)
 {
-    struct tw_frame as_hmac = *f;
+    const struct tw_frame as_crc = ev->frame;
+    struct tw_frame as_hmac = as_crc;
     bool may_be_hmac = tw_frame_reframe(&as_hmac, TW_INTEGRITY_HMAC) == TW_OK && fits_hmac(&as_hmac);
     bool is_34 = o->version_known && o->version == TW_V34;
-    /* A connection that has shown its version is not asked again with every frame: the other check comes second. */
-    if (o->crc_seen && !is_34) {
-        open_crc(o, ev, f, dir);
-        if (ev->error != TW_E_INTEGRITY || tw_frame_crc_matches(f) || !may_be_hmac)
-            return;
-        fail_damaged(ev);
-        return;
-    }
     if (is_34 && may_be_hmac) {
-        open_negotiated(o, ev, &as_hmac, TW_V34, dir);
+        ev->frame = as_hmac;
+        open_negotiated(o, ev, TW_V34, dir);
         if (ev->error == TW_OK || ev->checked == TW_CHECK_OK)
-            goto hmac;
+            return;
     }
-    if (tw_frame_crc_matches(f)) {
+    if (tw_frame_crc_matches(&as_crc)) {
         o->crc_seen = true;
         o->version_known = false; /* another version on the same connection; 3.4 was a guess or is over */
-        open_crc(o, ev, f, dir);
+        ev->frame = as_crc;
+        open_crc(o, ev, dir);
         return;
     }
-    if (!may_be_hmac) {
+    if (!may_be_hmac || o->crc_seen) {
+        ev->frame = as_crc;
+        ev->message.version = o->version;
         fail_damaged(ev);
         return;
     }
-    if (!is_34)
-        open_negotiated(o, ev, &as_hmac, TW_V34, dir);
-hmac:
     ev->frame = as_hmac;
+    if (!is_34)
+        open_negotiated(o, ev, TW_V34, dir);
+}
+
+/* A connection that has shown a CRC is asked for that first. */
+static void open_55aa_crc_first(tw_observer *o, struct tw_observed *ev, enum tw_direction dir)
+{
+    bool version_known = o->version_known;
+    open_crc(o, ev, dir);
+    if (ev->error != TW_E_INTEGRITY || tw_frame_crc_matches(&ev->frame))
+        return;
+    struct tw_frame as_hmac = ev->frame;
+    if (tw_frame_reframe(&as_hmac, TW_INTEGRITY_HMAC) != TW_OK || !fits_hmac(&as_hmac) ||
+        !tw_command_is_handshake(as_hmac.command))
+        return; /* damaged */
+    /* A client that tries 3.4 after 3.3: its handshake is looked at, and believed if it opens. */
+    struct tw_observed as_34 = *ev;
+    as_34.frame = as_hmac;
+    enum tw_version version = o->version;
+    open_negotiated(o, &as_34, TW_V34, dir);
+    if (as_34.error == TW_OK) {
+        *ev = as_34;
+        return;
+    }
+    o->version = version;
+    o->version_known = version_known;
 }
 
 /* A 6699 frame of unknown direction: its plaintext tells. */
-static void find_direction_inside(tw_observer *o, struct tw_observed *ev, const struct tw_frame *f)
+static void find_direction_inside(tw_observer *o, struct tw_observed *ev)
 {
     struct tw_span p = ev->message.payload;
-    if (ev->direction_known || ev->error != TW_OK || f->envelope != TW_ENVELOPE_6699)
+    if (ev->direction_known || ev->error != TW_OK)
         return;
     if (p.len == 0 || begins_json_or_header(p.data, p.len) || ev->message.has_header) {
         ev->direction_known = true; /* opened as a frame to the device, and it is one */
@@ -605,25 +632,26 @@ static void find_direction_inside(tw_observer *o, struct tw_observed *ev, const 
         return;
     ev->direction_known = true;
     ev->direction = TW_FROM_DEVICE;
-    struct tw_message again;
-    if (open_with(o, &again, f, TW_V35, TW_FROM_DEVICE, ev->key) == TW_OK)
-        ev->message = again;
+    const uint8_t *key = ev->key_kind == TW_KEY_SESSION ? o->sessions[o->streams[o->active].preferred].secret.key
+                                                        : local_key(o, o->local);
+    open_with(o, &ev->message, &ev->frame, TW_V35, TW_FROM_DEVICE, key);
 }
 
 /* see observer.h */
-void tw__observer_open(tw_observer *o, struct tw_observed *ev, const struct tw_frame *f, enum tw_direction label)
+void tw__observer_open(tw_observer *o, struct tw_observed *ev, enum tw_direction label)
 {
-    enum tw_direction dir = find_direction(o, ev, f, label);
+    enum tw_direction dir = find_direction(o, ev, &ev->frame, label);
     ev->has_frame = ev->has_header_fields = true;
-    ev->frame = *f;
     ev->message.direction = dir;
-    ev->message.seq = f->seq;
-    ev->message.command = f->command;
-    if (f->envelope == TW_ENVELOPE_55AA) {
-        open_55aa(o, ev, f, dir);
-        return;
+    ev->message.seq = ev->frame.seq;
+    ev->message.command = ev->frame.command;
+    if (ev->frame.envelope == TW_ENVELOPE_6699) {
+        open_negotiated(o, ev, TW_V35, dir);
+        if (o->roles == TW_ROLES_MIXED)
+            find_direction_inside(o, ev);
+    } else if (o->crc_seen && !(o->version_known && o->version == TW_V34)) {
+        open_55aa_crc_first(o, ev, dir);
+    } else {
+        open_55aa(o, ev, dir);
     }
-    open_negotiated(o, ev, f, TW_V35, dir);
-    if (o->roles == TW_ROLES_MIXED)
-        find_direction_inside(o, ev, f);
 }

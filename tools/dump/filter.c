@@ -251,7 +251,7 @@ static bool passes_comparison(const struct node *n, struct seen *s)
 {
     struct field_value v;
     struct tw_span literal = {(const uint8_t *)n->literal, strlen(n->literal)};
-    double a, b;
+    double a = 0, b = 0;
     bool literal_is_number = read_number(&b, literal);
     struct field field = n->field;
     struct why why;

@@ -153,8 +153,6 @@ static int side_of(const struct flow *f, const struct ip_packet *ip, const struc
 static struct flow *find_flow(struct tcp_table *t, uint32_t hash, const struct ip_packet *ip, const struct segment *s,
                               int *side)
 {
-    if (t->recent != NULL && t->recent->hash == hash && (*side = side_of(t->recent, ip, s)) >= 0)
-        return t->recent;
     for (struct flow *f = t->buckets[hash % N_BUCKETS]; f != NULL; f = f->chain)
         if (f->hash == hash && (*side = side_of(f, ip, s)) >= 0)
             return f;
@@ -537,8 +535,14 @@ static void make_room(struct tcp_table *t, struct flow *keep, uint64_t time_ns)
 void tcp_push(struct tcp_table *t, const struct ip_packet *ip, const struct segment *s, uint64_t time_ns)
 {
     int side = 0;
-    uint32_t hash = hash_endpoint(&ip->src, s->src_port) + hash_endpoint(&ip->dst, s->dst_port);
-    struct flow *f = find_flow(t, hash, ip, s, &side);
+    struct flow *f = t->recent; /* packets of one connection come in a row */
+    uint32_t hash = 0;
+    if (f == NULL || (side = side_of(f, ip, s)) < 0) {
+        hash = hash_endpoint(&ip->src, s->src_port) + hash_endpoint(&ip->dst, s->dst_port);
+        f = find_flow(t, hash, ip, s, &side);
+    } else {
+        hash = f->hash;
+    }
     size_t len = s->data.len + s->missing;
     if (f != NULL && is_new_connection(f, side, s)) {
         close_flow(t, f, time_ns);

@@ -116,7 +116,8 @@ static bool wants_reply(uint32_t command)
     case TW_CMD_HEART_BEAT:
     case TW_CMD_DP_QUERY:
     case TW_CMD_DP_QUERY_NEW: return true;
-    default: return false; /* not all devices answer the rest: to UPDATEDPS many send a STATUS, if something changed */
+    default:
+        return false; /* not all devices answer the rest: to UPDATEDPS many send a STATUS, if something changed */
     }
 }
 
