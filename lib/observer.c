@@ -313,7 +313,7 @@ int tw_observer_next(tw_observer *o, struct tw_observed *ev)
     struct tw__stream *s = &o->streams[o->active];
     enum tw_direction label = o->active == 1 ? TW_FROM_DEVICE : TW_TO_DEVICE;
     tidy(s);
-    if (!pending(s))
+    if (!pending(s) && kept_len(s) == 0)
         return 0;
     begin_event(o, ev, o->swapped ? (enum tw_direction) !label : label);
     if (s->gap)
