@@ -64,14 +64,26 @@ static char *put_text(char *p, const char *s)
     return p + len;
 }
 
+/* Two digits at a time: division is what numbers cost. */
+static const char pairs[] =
+    "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
+    "49505152535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697"
+    "9899";
+
 static char *put_number(char *p, uint64_t n)
 {
     char digits[20];
     size_t at = sizeof digits;
-    do {
-        digits[--at] = (char)('0' + n % 10);
-        n /= 10;
-    } while (n > 0);
+    if (n < 10) {
+        *p = (char)('0' + n);
+        return p + 1;
+    }
+    for (; n >= 100; n /= 100)
+        memcpy(digits + (at -= 2), pairs + 2 * (n % 100), 2);
+    if (n >= 10)
+        memcpy(digits + (at -= 2), pairs + 2 * n, 2);
+    else
+        digits[--at] = (char)('0' + n);
     memcpy(p, digits + at, sizeof digits - at);
     return p + sizeof digits - at;
 }
@@ -84,10 +96,9 @@ static char *put_number_or_null(char *p, int64_t n)
 /* Exactly six digits. */
 static char *put_six(char *p, uint32_t n)
 {
-    for (int i = 5; i >= 0; i--) {
-        p[i] = (char)('0' + n % 10);
-        n /= 10;
-    }
+    memcpy(p, pairs + 2 * (n / 10000), 2);
+    memcpy(p + 2, pairs + 2 * (n / 100 % 100), 2);
+    memcpy(p + 4, pairs + 2 * (n % 100), 2);
     return p + 6;
 }
 

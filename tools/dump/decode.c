@@ -238,7 +238,14 @@ static void hand_on(struct decoder *d, struct seen *s)
 static void on_event(struct decoder *d, struct conversation *c, int side, const struct tw_observed *ev,
                      uint64_t time_ns)
 {
-    struct seen s = {.observed = ev, .session = ev->session};
+    struct seen s; /* field by field: the body is large, and mostly not wanted */
+    s.conversation = NULL;
+    s.observed = ev;
+    s.discovery = NULL;
+    s.session = ev->session;
+    s.has_body = false;
+    s.src = s.dst = NULL;
+    s.raw = (struct tw_span){0};
     if (c->first_ns == 0)
         c->first_ns = time_ns;
     if (c != d->loose && c->device_side < 0 && ev->direction_known)
