@@ -200,7 +200,7 @@ static int start_control(struct run *r, char *text, size_t cap, struct why *why)
         .host = address.host,
         .port = address.port,
         .token = r->token.data,
-        .has_values = o->snapshot != NULL || o->state != NULL,
+        .has_values = o->snapshot != NULL || o->state != NULL || o->has_load || o->scene != NULL,
     };
     if (control_start(&r->control, &cfg, why) != 0)
         return -1;

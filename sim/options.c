@@ -38,6 +38,10 @@ static const char help[] =
     "      --status-delay MS      from the ACK of a control to its STATUS, default 20\n"
     "      --max-clients N        instead of the profile's limit; 0: none\n"
     "      --idle-timeout S       instead of the profile's limit; 0: none\n"
+    "      --load WHAT            what is plugged in: watts, watts and power factor (60,0.9), or kettle, fridge, "
+    "tv,\n"
+    "                             washing-machine, lamp, laptop, heater, ..: docs/profiles.md\n"
+    "      --scene NAME           steady (exact numbers), overload, brownout, stuck, spike, ..\n"
     "      --fault SPEC           misbehave on purpose, such as late_status:ms=3000,p=0.5 (repeatable)\n"
     "      --list-faults          show what can go wrong\n"
     "Files and reports\n"
@@ -72,6 +76,8 @@ enum {
     OPT_STATUS_DELAY,
     OPT_MAX_CLIENTS,
     OPT_IDLE_TIMEOUT,
+    OPT_LOAD,
+    OPT_SCENE,
     OPT_FAULT,
     OPT_LIST_FAULTS,
     OPT_STATE,
@@ -107,6 +113,8 @@ static const struct option long_options[] = {
     {"status-delay", required_argument, NULL, OPT_STATUS_DELAY},
     {"max-clients", required_argument, NULL, OPT_MAX_CLIENTS},
     {"idle-timeout", required_argument, NULL, OPT_IDLE_TIMEOUT},
+    {"load", required_argument, NULL, OPT_LOAD},
+    {"scene", required_argument, NULL, OPT_SCENE},
     {"fault", required_argument, NULL, OPT_FAULT},
     {"list-faults", no_argument, NULL, OPT_LIST_FAULTS},
     {"state", required_argument, NULL, OPT_STATE},
@@ -188,6 +196,8 @@ static int take(struct sim_options *o, int opt, struct why *why)
     case OPT_PROFILE: o->profile = optarg; break;
     case OPT_DEVICES: o->devices = optarg; break;
     case OPT_SNAPSHOT: o->snapshot = optarg; break;
+    case OPT_LOAD: o->has_load = true; return load_parse(&o->load, optarg, why);
+    case OPT_SCENE: o->scene = optarg; return plug_scene_check(optarg, why);
     case OPT_COUNT:
         rc = integer(&n, 1, 1000000, why);
         o->count = (size_t)n;

@@ -30,6 +30,9 @@ struct sim_options {
     uint64_t seed;
     uint32_t status_delay_ms;
     int64_t max_clients, idle_timeout_ms; /* -1: as the profile says */
+    const char *scene;                    /* NULL: the mains as they are */
+    bool has_load;
+    struct load_spec load; /* at the first outlet of each device with a meter */
     struct fault_spec *faults;
     size_t n_faults;
     /* files and reports */

@@ -104,6 +104,30 @@ int setup_write_devices(const struct fleet *f, const char *path, struct server *
     return EXIT_CODE_INPUT;
 }
 
+/* At the first outlet of each device that has a meter. @return as setup_fleet() */
+static int plug_in(const struct fleet *f, const struct sim_options *o)
+{
+    size_t n_metered = 0;
+    struct why why;
+    for (size_t i = 0; i < f->n; i++) {
+        struct device *d = &f->devices[i];
+        for (size_t k = 0; k <= d->n_children; k++) {
+            struct plug *p = k == 0 ? d->plug : d->children[k - 1].plug;
+            if (!plug_shape(p)->has_metering)
+                continue;
+            n_metered++;
+            if ((o->scene != NULL && plug_scene(p, o->scene, 0, 0, &why) != 0) ||
+                (o->has_load && plug_load(p, 0, &o->load, 0, &why) != 0)) {
+                say_warn("--load: %s", why.text);
+                return EXIT_CODE_INPUT;
+            }
+        }
+    }
+    if (n_metered == 0)
+        say_warn("--load: no device has a meter that would show it");
+    return -1;
+}
+
 int setup_fleet(struct fleet *f, const struct sim_options *o, uint64_t seed, int64_t epoch_s)
 {
     time_t now = (time_t)epoch_s;
@@ -113,5 +137,6 @@ int setup_fleet(struct fleet *f, const struct sim_options *o, uint64_t seed, int
         say_warn("out of memory");
         return EXIT_CODE_INPUT;
     }
-    return o->devices != NULL || o->snapshot != NULL ? own_house(f, o) : own_device(f, o);
+    int rc = o->devices != NULL || o->snapshot != NULL ? own_house(f, o) : own_device(f, o);
+    return rc == -1 && (o->has_load || o->scene != NULL) ? plug_in(f, o) : rc;
 }

@@ -57,6 +57,52 @@ int appliance_by_name(enum appliance *out, const char *name)
     return -1;
 }
 
+/* A decimal number with at most three places, in thousandths; *end is behind it. @return -1: none, or too large */
+static int64_t thousandths(const char *text, const char **end)
+{
+    int64_t v = 0;
+    const char *p = text;
+    for (; *p >= '0' && *p <= '9' && v < 1000000; p++)
+        v = v * 10 + (*p - '0');
+    if (p == text)
+        return -1;
+    v *= 1000;
+    if (*p == '.') {
+        int64_t place = 100;
+        for (p++; *p >= '0' && *p <= '9' && place > 0; p++, place /= 10)
+            v += place * (*p - '0');
+    }
+    *end = p;
+    return v;
+}
+
+/* see load.h */
+int load_parse(struct load_spec *out, const char *text, struct why *why)
+{
+    enum { MAX_MW = 100000000 };
+    struct load_spec l = {.appliance = APPLIANCE_CONSTANT, .pf_permille = 1000};
+    const char *end;
+    int64_t mw = thousandths(text, &end);
+    if (mw < 0) {
+        if (appliance_by_name(&l.appliance, text) != 0 || l.appliance == APPLIANCE_CONSTANT)
+            return why_set(why,
+                           "expected watts, watts and power factor (60,0.9), or an appliance (kettle, fridge, tv, "
+                           "tv-standby, washing-machine, lamp, laptop, phone, heater, monitor, router); got '%.40s'",
+                           text);
+        *out = l;
+        return 0;
+    }
+    int64_t pf = *end == ',' ? thousandths(end + 1, &end) : 1000;
+    if (*end != '\0' || mw > MAX_MW || pf < 1 || pf > 1000)
+        return why_set(
+            why, "expected at most 100000 watts and a power factor from 0.001 to 1, such as 60,0.9; got '%.40s'",
+            text);
+    l.mw = (uint32_t)mw;
+    l.pf_permille = (uint16_t)pf;
+    *out = l;
+    return 0;
+}
+
 /* ---- tools ---- */
 
 static void draw(struct load *l, uint32_t mw, uint16_t pf_permille, uint8_t exponent10)

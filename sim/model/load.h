@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "common/say.h"
 
 enum appliance {
     APPLIANCE_NONE,
@@ -46,6 +47,9 @@ struct load_spec {
     uint16_t pf_permille; /**< constant: power factor, 1 to 1000; 0 is 1000 */
     uint32_t delay_s;     /**< the appliance is switched on (kettle: pressed) this much later */
 };
+
+/** "60" watts, "60,0.9" with a power factor, "0.5", or the name of an appliance. @return 0; -1 and why */
+int load_parse(struct load_spec *out, const char *text, struct why *why);
 
 /** One load at work. */
 struct load {

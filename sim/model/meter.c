@@ -78,7 +78,8 @@ struct meter *meter_make(struct plug *p)
 bool meter_run(struct plug *p, uint64_t until)
 {
     struct meter *m = meter_make(p);
-    bool may_trip = m != NULL && limits_may_trip(p, m); /* nothing in the loop changes that but a trip, which ends it */
+    /* Nothing in the loop changes that but a trip, which ends it. */
+    bool may_trip = m != NULL && limits_may_trip(p, m);
     while (m != NULL && m->second < until) {
         uint64_t next = m->second + 1;
         if (!may_trip && is_flat(p, m)) {

@@ -125,6 +125,9 @@ struct load_spec plug_load_of(const struct plug *p, uint32_t relay);
 int plug_scene(struct plug *p, const char *name, uint32_t delay_s, uint64_t now_ms, struct why *why);
 const char *plug_scene_name(size_t i); /* NULL past the end */
 
+/** Is there such a scene? @return 0; -1 and why, which names them all */
+int plug_scene_check(const char *name, struct why *why);
+
 /** How measurements come out. */
 enum plug_readings {
     READINGS_BY_RULE, /**< the documented reporting rules */

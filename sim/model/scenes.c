@@ -1,4 +1,5 @@
 /* scenes.c - what is plugged in, and presets for tests. Contracts are in plug.h. */
+#include <string.h>
 #include "hash.h"
 #include "meter_internal.h"
 
@@ -115,16 +116,34 @@ const char *plug_scene_name(size_t i)
     return i < N_SCENES ? scenes[i].name : NULL;
 }
 
+static const struct scene *find_scene(const char *name)
+{
+    if (appliance_same_word("kettle-at", name))
+        name = "kettle";
+    for (size_t i = 0; i < N_SCENES; i++) {
+        if (appliance_same_word(scenes[i].name, name))
+            return &scenes[i];
+    }
+    return NULL;
+}
+
+/* see plug.h */
+int plug_scene_check(const char *name, struct why *why)
+{
+    char list[160] = "";
+    for (size_t i = 0; i < N_SCENES; i++) {
+        strncat(list, i > 0 ? ", " : "", sizeof list - strlen(list) - 1);
+        strncat(list, scenes[i].name, sizeof list - strlen(list) - 1);
+    }
+    return find_scene(name) != NULL ? 0 : why_set(why, "there is no scene '%.40s'; there are %s", name, list);
+}
+
 /* see plug.h */
 int plug_scene(struct plug *p, const char *name, uint32_t delay_s, uint64_t now_ms, struct why *why)
 {
-    const struct scene *s = NULL;
-    for (size_t i = 0; i < N_SCENES; i++) {
-        if (appliance_same_word(scenes[i].name, name) || (i == 2 && appliance_same_word("kettle-at", name)))
-            s = &scenes[i];
-    }
+    const struct scene *s = find_scene(name);
     if (s == NULL)
-        return why_set(why, "there is no scene \"%.40s\": see the list", name);
+        return plug_scene_check(name, why);
     plug_advance(p, now_ms);
     struct meter *m = meter_make(p);
     if (m == NULL)

@@ -119,6 +119,15 @@ class Energy(unittest.TestCase):
                 dps = sim.dps()
                 self.assertEqual((dps[amperes], dps[watts], dps[volts]), (522, 600, 2300))
 
+    def test_a_load_may_be_there_from_the_start(self):
+        with Virtual("--scene", "steady", "--load", "60,0.5") as sim, sim.client() as c:
+            sim.advance(1)
+            self.assertEqual([c.status()[k] for k in ("18", "19", "20")], [522, 600, 2300])
+            sim.load(watts=0)
+            self.assertEqual(sim.request("POST", "/reset")[0], 200)
+            sim.advance(1)
+            self.assertEqual(sim.dps()["19"], 600)
+
     def test_a_meter_packs_them_into_one_block(self):
         with Virtual("--profile", "din-meter") as sim, sim.client() as c:
             sim.load(scene="steady")

@@ -754,6 +754,47 @@ static void a_fridge_defrosts(void **state)
     bench_free(&b);
 }
 
+static void a_load_is_read_from_text(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        enum appliance appliance;
+        uint32_t mw;
+        uint16_t pf;
+    } good[] = {
+        {"60", APPLIANCE_CONSTANT, 60000, 1000},
+        {"60.5", APPLIANCE_CONSTANT, 60500, 1000},
+        {"0.001", APPLIANCE_CONSTANT, 1, 1000},
+        {"60,0.9", APPLIANCE_CONSTANT, 60000, 900},
+        {"100000", APPLIANCE_CONSTANT, 100000000, 1000},
+        {"fridge", APPLIANCE_FRIDGE, 0, 1000},
+        {"washing_machine", APPLIANCE_WASHING_MACHINE, 0, 1000},
+        {"none", APPLIANCE_NONE, 0, 1000},
+    };
+    static const char *const bad[] = {
+        "", "-1", "60W", "60,", "60,0", "60,1.1", "100001", "99999999999999999999", "toaster", "constant", "1,0.5,2"};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        struct load_spec l;
+        struct why why = {""};
+        if (load_parse(&l, good[i].text, &why) != 0)
+            fail_msg("%s: %s", good[i].text, why.text);
+        assert_int_equal(l.appliance, good[i].appliance);
+        assert_int_equal(l.mw, good[i].mw);
+        assert_int_equal(l.pf_permille, good[i].pf);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct load_spec l;
+        struct why why = {""};
+        if (load_parse(&l, bad[i], &why) != -1 || strstr(why.text, "expected") == NULL)
+            fail_msg("'%s' is accepted", bad[i]);
+    }
+    struct why why = {""};
+    assert_int_equal(plug_scene_check("steady", &why), 0);
+    assert_int_equal(plug_scene_check("party", &why), -1);
+    assert_non_null(strstr(why.text, "brownout"));
+}
+
 static void standby_reads_as_nothing(void **state)
 {
     (void)state;
@@ -922,6 +963,7 @@ int main(void)
         cmocka_unit_test(a_kettle_may_be_pressed_later),
         cmocka_unit_test(appliances_stay_within_what_is_known_of_them),
         cmocka_unit_test(a_fridge_defrosts),
+        cmocka_unit_test(a_load_is_read_from_text),
         cmocka_unit_test(standby_reads_as_nothing),
         cmocka_unit_test(the_mains_stay_within_their_contract),
         cmocka_unit_test(the_mains_are_lowest_in_the_evening),
