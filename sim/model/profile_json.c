@@ -488,6 +488,11 @@ int profile_parse(const struct profile **out, struct problems *problems, const c
         problem_add(problems, "line %zu, column %zu: not JSON", line, column);
         return -1;
     }
+    if (tw_json_check((struct tw_span){(const uint8_t *)text, len}) != TW_OK) { /* cJSON lets such bytes through */
+        cJSON_Delete(root);
+        problem_add(problems, "texts have to be UTF-8, and lists and objects at most %d deep", TW_JSON_DEPTH_MAX);
+        return -1;
+    }
     struct profile_store *store = profile_begin();
     if (store != NULL && cJSON_IsObject(root)) {
         struct reader r = {.arena = &store->arena, .problems = problems};
