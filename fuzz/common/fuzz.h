@@ -30,7 +30,11 @@ struct fuzz_harness {
     enum fuzz_keys keys;
     size_t context_len; /**< bytes before the stream or text */
 };
+#ifdef FUZZ_AFL_MUTATOR
+extern struct fuzz_harness fuzz_harness; /* chosen when it is loaded: afl.c */
+#else
 extern const struct fuzz_harness fuzz_harness;
+#endif
 
 /** How many inputs reached the integrity check (or, for texts, the parser), and how many passed. A harness calls
  * fuzz_gate() once per frame or text that it opened; the runner prints the rate. */

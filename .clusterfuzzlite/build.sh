@@ -1,0 +1,2 @@
+#!/bin/bash -eu
+exec "$SRC/tuyawire/fuzz/oss-fuzz/build.sh"

@@ -1,0 +1,37 @@
+#!/bin/bash -eu
+# Build every harness the way OSS-Fuzz and ClusterFuzzLite want it: compilers and flags come from CC, CXX, CFLAGS and
+# LIB_FUZZING_ENGINE, sources lie in $SRC/tuyawire, and $OUT gets each fuzzer with <fuzzer>_seed_corpus.zip,
+# <fuzzer>.dict and <fuzzer>.options. Libraries are linked statically: the machine that runs them has none.
+#
+# FUZZ_LINK=shared links them as they come, for trying this script on a machine that has them (tests/fuzz/oss_fuzz.py).
+: "${WORK:=$(mktemp -d)}"
+static=true
+[ "${FUZZ_LINK:-static}" = shared ] && static=false
+cd "$SRC/tuyawire"
+rm -rf "$WORK/build"
+meson setup "$WORK/build" -Dfuzz=libfuzzer "-Dfuzz_engine=${LIB_FUZZING_ENGINE:--fsanitize=fuzzer}" -Dtests=false \
+    -Ddocs=disabled -Dwireshark=disabled -Ddefault_library=static -Dprefer_static=$static -Db_lundef=false \
+    --buildtype=plain
+ninja -C "$WORK/build" ${FUZZ_JOBS:+-j"$FUZZ_JOBS"} fuzzers
+
+dictionary_of() {
+    case $1 in
+    body) echo bodies ;;
+    devices | keylog | profile | snapshot) echo files ;;
+    *) echo frames ;;
+    esac
+}
+
+for program in "$WORK"/build/fuzz/fuzz_*; do
+    [ -f "$program" ] && [ -x "$program" ] || continue
+    name=${program##*/fuzz_}
+    cp "$program" "$OUT/"
+    python3 -m zipfile -c "$OUT/fuzz_${name}_seed_corpus.zip" "corpus/$name"/*
+    cp "fuzz/dictionaries/$(dictionary_of "$name").dict" "$OUT/fuzz_$name.dict"
+    case $name in
+    dump) max_len=65536 ;;
+    devices | profile | snapshot) max_len=16384 ;;
+    *) max_len=4096 ;;
+    esac
+    printf '[libfuzzer]\nmax_len = %s\n' "$max_len" > "$OUT/fuzz_$name.options"
+done
