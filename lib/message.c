@@ -465,7 +465,16 @@ static int put_ecb(tw_crypto *c, const uint8_t *key, uint8_t *p, const struct tw
 {
     size_t n = m->payload.len + (header != NULL ? TW_HEADER_LEN : 0), padded = padded_len(n);
     memset(p + padded - TW__BLOCK, (int)(padded - n), TW__BLOCK);
-    put_blocks(header != NULL ? put_header(p, m, header) : p, m->payload);
+    struct tw_span text = m->payload;
+    uint8_t *to = p;
+    if (header != NULL) {
+        to = put_header(p, m, header);
+        if (text.len > 0) { /* one byte fills the block that the header has begun */
+            *to++ = text.data[0];
+            text = after(text, 1);
+        }
+    }
+    put_blocks(to, text);
     return tw__ecb_encrypt(c, key, p, padded, p);
 }
 
