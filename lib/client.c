@@ -1,93 +1,20 @@
-/* client.c - the client engine; its contract is in tuyawire/client.h.
+/* client.c - the client engine: bytes in, bytes out, events; its contract is in tuyawire/client.h.
  *
- * Received bytes become events at once: frames are taken off `rx`, opened into `plain`, judged, and queued. Requests
- * stand in one list, oldest first, whether they wait for the session key, for an earlier request of the same command,
- * or for their answer. */
-#include "tuyawire/client.h"
+ * Received bytes become events at once: frames are taken off `rx`, opened into `plain`, judged, and queued. What a
+ * message answers is the business of client_request.c. */
+#include "client_internal.h" /* and tuyawire/client.h */
 #include <stdlib.h>
 #include <string.h>
 #include "bytes.h"
 #include "internal.h"
 #include "tuyawire/error.h"
 #include "tuyawire/frame.h"
-#include "tuyawire/version.h"
 
 enum {
     HANDSHAKE_SKIP_MAX = 8,    /* messages passed over while waiting for RESP; spec section 4.5 */
     HEARTBEATS_UNANSWERED = 2, /* spec section 6.2 */
-    FALLBACK_MS = 1000,        /* for an answer to a query form that is only a guess. Our choice: the slowest query
-                                   replies that logs show took 0.55 s */
     NONCE_DRAWS = 16,          /* tries for a client nonce that cannot lead to a zero key; two are usual */
-    STATUS_SEEN = 8,           /* (counter, source) pairs remembered against duplicates. Our choice */
-    BODY_MAX = 4096,
-    UNDRAINED_MAX = 1 << 20,
-    DPS_ASKED_MAX = 32,
-};
-
-/* What a null map asks for when the caller names nothing: switches, countdown, measurements of the common families
- * (spec energy-dps section 2). More would make the request longer than the 255 bytes that such devices read. */
-static const uint32_t usual_dps[] = {1, 2, 3, 4, 5, 6, 9, 17, 18, 19, 20};
-
-enum query_form { FORM_OF_VERSION, FORM_NEW, FORM_NULL_MAP };
-
-struct buffer {
-    uint8_t *data;
-    size_t len, cap;
-};
-
-struct request {
-    uint32_t id;
-    uint32_t command;
-    uint32_t seq; /* valid once sent */
-    bool sent;
-    bool is_query;     /* may fall back to another form when refused */
-    bool null_map;     /* answered by a STATUS besides the ACK */
-    bool refresh;      /* answered by an ACK or by a STATUS, devices differ */
-    bool acked;        /* null map: the ACK has come, the values have not */
-    bool delivered;    /* null map: the values have come, the ACK has not */
-    bool guessed;      /* the form is a guess: answers come soon or not at all */
-    uint64_t deadline; /* valid once sent */
-    uint8_t *body;     /* owned; NULL once sent */
-    size_t body_len;
-    uint32_t asked[DPS_ASKED_MAX]; /* null map, refresh */
-    size_t n_asked;
-};
-
-struct queued {
-    struct tw_client_event event; /* payload.data is not valid; see offset */
-    size_t offset;                /* of the payload in plain */
-};
-
-struct tw_client {
-    struct tw_client_config cfg; /* spans point to the arrays below */
-    const struct tw_version_traits *traits;
-    uint8_t device_id[TW_CLIENT_ID_MAX], cid[TW_CLIENT_ID_MAX];
-    struct tw_session session;
-
-    bool started, established;
-    int error;
-    unsigned skipped; /* messages passed over during the handshake */
-    enum query_form form;
-    uint32_t seq;     /* of the next frame */
-    uint32_t counter; /* of the next control */
-    uint32_t next_id;
-
-    uint64_t start_ms, now_ms, handshake_deadline, next_heartbeat, last_heartbeat;
-    unsigned unanswered; /* heart beats since the last sign of life */
-
-    struct buffer rx, tx, plain;
-    size_t tx_sent;
-
-    struct queued *events;
-    size_t n_events, events_cap, next_event;
-
-    struct request requests[TW_CLIENT_REQUESTS_MAX];
-    size_t n_requests;
-
-    struct {
-        uint32_t counter, source;
-    } seen[STATUS_SEEN];
-    size_t n_seen; /* counts on; the ring index is n_seen % STATUS_SEEN */
+    UNDRAINED_MAX = 1 << 20,   /* bytes of events that the application has not taken */
 };
 
 static int reserve(struct buffer *b, size_t more)
@@ -130,8 +57,8 @@ static bool is_empty(struct tw_span s)
 
 /* ---- events -------------------------------------------------------------------------------------------------- */
 
-/* Queue an event. Its payload may lie in plain (opened in place), in rx or in static text. */
-static int queue_event(struct tw_client *c, const struct tw_client_event *ev)
+/* see client_internal.h */
+int tw__client_queue(struct tw_client *c, const struct tw_client_event *ev)
 {
     if (c->n_events == c->events_cap) {
         size_t cap = c->events_cap == 0 ? 16 : 2 * c->events_cap;
@@ -174,11 +101,18 @@ static int fail(struct tw_client *c, int error, const struct tw_frame *what)
             ev.return_code = tw_retcode(load_be32(what->body.data));
     }
     /* Without memory even for this, the code that every call returns still says it. */
-    (void)queue_event(c, &ev);
+    (void)tw__client_queue(c, &ev);
     return error;
 }
 
-static struct tw_client_event event_of(enum tw_client_event_type type, const struct tw_message *m)
+/* see client_internal.h */
+int tw__client_fail(struct tw_client *c, int error)
+{
+    return fail(c, error, NULL);
+}
+
+/* see client_internal.h */
+struct tw_client_event tw__client_event(enum tw_client_event_type type, const struct tw_message *m)
 {
     return (struct tw_client_event){.type = type,
                                     .command = m->command,
@@ -208,8 +142,8 @@ static int draw_frame_nonce(struct tw_client *c, uint8_t nonce[TW_NONCE_LEN])
     return TW_E_CRYPTO; /* a source that repeats itself sixteen times is none */
 }
 
-/* Seal one message behind what waits in tx. */
-static int emit(struct tw_client *c, uint32_t command, struct tw_span body, uint32_t *seq)
+/* see client_internal.h */
+int tw__client_emit(struct tw_client *c, uint32_t command, struct tw_span body, uint32_t *seq)
 {
     if (c->seq == 0) /* wrapped: numbers must not repeat on a connection (spec section 6.1) */
         return TW_E_STATE;
@@ -239,340 +173,6 @@ static int emit(struct tw_client *c, uint32_t command, struct tw_span body, uint
     if (c->cfg.on_frame != NULL)
         c->cfg.on_frame(c->cfg.on_frame_ctx, TW_TO_DEVICE, (struct tw_span){at, len}, &m, TW_OK);
     return TW_OK;
-}
-
-static bool in_flight(const struct tw_client *c, uint32_t command)
-{
-    for (size_t i = 0; i < c->n_requests; i++) {
-        if (c->requests[i].sent && c->requests[i].command == command)
-            return true;
-    }
-    return false;
-}
-
-static uint64_t time_limit(const struct tw_client *c, const struct request *r)
-{
-    if (r->guessed)
-        return FALLBACK_MS;
-    return r->is_query || r->null_map || r->command == TW_CMD_LAN_EXT_STREAM ? c->cfg.query_ms : c->cfg.ack_ms;
-}
-
-/* Send what may be sent now. Order is kept: a request that has to wait holds up those behind it. */
-static int pump(struct tw_client *c)
-{
-    if (!c->established)
-        return TW_OK;
-    for (size_t i = 0; i < c->n_requests; i++) {
-        struct request *r = &c->requests[i];
-        if (r->sent)
-            continue;
-        if (in_flight(c, r->command))
-            return TW_OK;
-        int rc = emit(c, r->command, (struct tw_span){r->body, r->body_len}, &r->seq);
-        if (rc != TW_OK)
-            return rc;
-        free(r->body);
-        r->body = NULL;
-        r->sent = true;
-        r->deadline = c->now_ms + time_limit(c, r);
-    }
-    return TW_OK;
-}
-
-static void remove_request(struct tw_client *c, struct request *r)
-{
-    free(r->body);
-    size_t i = (size_t)(r - c->requests);
-    memmove(r, r + 1, (c->n_requests - i - 1) * sizeof *r);
-    c->n_requests--;
-}
-
-/* ---- bodies -------------------------------------------------------------------------------------------------- */
-
-static struct tw_body_ids ids_now(const struct tw_client *c)
-{
-    return (struct tw_body_ids){.id = c->cfg.device_id,
-                                .cid = c->cfg.cid,
-                                .t = c->cfg.unix_time + (int64_t)((c->now_ms - c->start_ms) / 1000)};
-}
-
-/* {"1":null,"2":null} */
-static void put_null_map(struct tw_text *t, const uint32_t *dp_ids, size_t n)
-{
-    tw_text_put(t, "{");
-    for (size_t i = 0; i < n; i++) {
-        tw_text_put(t, i == 0 ? "\"" : ",\"");
-        tw_text_put_int(t, dp_ids[i]);
-        tw_text_put(t, "\":null");
-    }
-    tw_text_put(t, "}");
-}
-
-/* Give the request a body of its own. */
-static int set_body(struct request *r, struct tw_span body)
-{
-    uint8_t *copy = malloc(body.len > 0 ? body.len : 1);
-    if (copy == NULL)
-        return TW_E_NOMEM;
-    if (body.len > 0)
-        memcpy(copy, body.data, body.len);
-    free(r->body);
-    r->body = copy;
-    r->body_len = body.len;
-    return TW_OK;
-}
-
-/* Make r a null map for these data points. */
-static int make_null_map(struct tw_client *c, struct request *r, const uint32_t *dp_ids, size_t n)
-{
-    char map_room[DPS_ASKED_MAX * 20], body_room[BODY_MAX];
-    struct tw_text map = {.data = map_room, .cap = sizeof map_room};
-    struct tw_text body = {.data = body_room, .cap = sizeof body_room};
-    struct tw_body_ids ids = ids_now(c);
-    put_null_map(&map, dp_ids, n);
-    int rc = tw_body_control(&body, c->cfg.version, TW_CMD_CONTROL_NEW, &ids,
-                             (struct tw_span){(const uint8_t *)map.data, map.len});
-    if (rc != TW_OK)
-        return rc;
-    r->command = TW_CMD_CONTROL_NEW;
-    r->null_map = true;
-    r->n_asked = n;
-    memcpy(r->asked, dp_ids, n * sizeof *dp_ids);
-    return set_body(r, (struct tw_span){(const uint8_t *)body.data, body.len});
-}
-
-/* Give a query the command and body of this form. */
-static int make_query(struct tw_client *c, struct request *r, enum query_form form)
-{
-    if (form == FORM_NULL_MAP)
-        return make_null_map(c, r, usual_dps, sizeof usual_dps / sizeof usual_dps[0]);
-    char room[BODY_MAX];
-    struct tw_text body = {.data = room, .cap = sizeof room};
-    struct tw_body_ids ids = ids_now(c);
-    r->command = form == FORM_NEW ? TW_CMD_DP_QUERY_NEW : c->traits->query;
-    int rc = tw_body_query(&body, c->cfg.version, r->command, &ids);
-    return rc != TW_OK ? rc : set_body(r, (struct tw_span){(const uint8_t *)body.data, body.len});
-}
-
-/* ---- receiving ----------------------------------------------------------------------------------------------- */
-
-/* Is this message the answer to r? Up to 3.3 the number is echoed; a number that an earlier request of ours had is a
- * late answer to that one. Numbers that we never used come from devices that do not echo. */
-static bool answers(const struct tw_client *c, const struct request *r, const struct tw_message *m)
-{
-    if (!r->sent || r->command != m->command)
-        return false;
-    return !c->traits->seq_echo || m->seq == 0 || m->seq >= r->seq;
-}
-
-static struct request *find_request(struct tw_client *c, const struct tw_message *m)
-{
-    for (size_t i = 0; i < c->n_requests; i++) {
-        if (answers(c, &c->requests[i], m))
-            return &c->requests[i];
-    }
-    return NULL;
-}
-
-/* Did r ask for one of these data points? */
-static bool asked_for(const struct request *r, struct tw_span dps)
-{
-    struct tw_dp dp;
-    for (size_t k = 0; k < r->n_asked; k++) {
-        if (tw_dps_find(&dp, dps, r->asked[k]) == TW_OK)
-            return true;
-    }
-    return false;
-}
-
-/* The null map or, failing that, the refresh that these data points answer: a refresh may go unanswered, and must not
- * take away what a query waits for. */
-static struct request *find_asked(struct tw_client *c, struct tw_span dps)
-{
-    struct request *refresh = NULL;
-    for (size_t i = 0; i < c->n_requests; i++) {
-        struct request *r = &c->requests[i];
-        if (!r->sent || r->delivered || !(r->null_map || r->refresh) || !asked_for(r, dps))
-            continue;
-        if (r->null_map)
-            return r;
-        if (refresh == NULL)
-            refresh = r;
-    }
-    return refresh;
-}
-
-static bool is_duplicate(struct tw_client *c, uint32_t counter, uint32_t source)
-{
-    size_t n = c->n_seen < STATUS_SEEN ? c->n_seen : STATUS_SEEN;
-    for (size_t i = 0; i < n; i++) {
-        if (c->seen[i].counter == counter && c->seen[i].source == source)
-            return true;
-    }
-    c->seen[c->n_seen % STATUS_SEEN].counter = counter;
-    c->seen[c->n_seen % STATUS_SEEN].source = source;
-    c->n_seen++;
-    return false;
-}
-
-/* A push of the device; each (counter, source) once (spec section 3.0). A header of zeros, or none, tells nothing. */
-static int on_status(struct tw_client *c, const struct tw_message *m, const struct tw_body *body)
-{
-    bool signed31 = m->has_header && m->header.signature[0] != '\0';
-    if (m->has_header && !signed31 && m->header.source != 0 && is_duplicate(c, m->header.counter, m->header.source))
-        return TW_OK;
-    if (c->cfg.version == TW_V31 && body->counter >= 0 && is_duplicate(c, (uint32_t)body->counter, 1))
-        return TW_OK;
-
-    struct request *asked = find_asked(c, body->dps);
-    struct tw_client_event ev = event_of(TW_CLIENT_STATUS, m);
-    if (asked == NULL)
-        return queue_event(c, &ev);
-    ev.request = asked->id;
-    if (asked->null_map) {
-        ev.type = TW_CLIENT_REPLY;
-        asked->delivered = true;
-        if (asked->is_query)
-            c->form = FORM_NULL_MAP;
-    }
-    if (asked->acked || asked->refresh)
-        remove_request(c, asked);
-    return queue_event(c, &ev);
-}
-
-static bool is_printable(struct tw_span s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        if (s.data[i] < 0x20 || s.data[i] > 0x7e)
-            return false;
-    }
-    return true;
-}
-
-static enum query_form next_form(const struct tw_client *c, const struct request *r)
-{
-    if (r->null_map)
-        return FORM_OF_VERSION; /* that was the last one */
-    if (c->traits->query == TW_CMD_DP_QUERY_NEW || r->command == TW_CMD_DP_QUERY_NEW)
-        return FORM_NULL_MAP;
-    return FORM_NEW;
-}
-
-/* "json obj data unvalid": the device wants to be asked in another way (spec sections 2 and 5.6). */
-static int ask_again(struct tw_client *c, struct request *r, enum query_form form)
-{
-    r->sent = false;
-    r->guessed = true;
-    return make_query(c, r, form);
-}
-
-static int finish_refused(struct tw_client *c, struct request *r, struct tw_client_event *ev)
-{
-    if (r->delivered) { /* its values came before */
-        remove_request(c, r);
-        return TW_OK;
-    }
-    ev->type = TW_CLIENT_REFUSED;
-    ev->request = r->id;
-    int rc = queue_event(c, ev);
-    remove_request(c, r);
-    return rc;
-}
-
-/* A request that was refused in its first form and unanswered in the others. */
-static int finish_unanswered(struct tw_client *c, struct request *r)
-{
-    static const char text[] = TW_TEXT_JSON_OBJ;
-    if (r->delivered) { /* its values came, only the ACK did not */
-        remove_request(c, r);
-        return TW_OK;
-    }
-    if (r->is_query && r->guessed) {
-        enum query_form form = next_form(c, r);
-        if (form != FORM_OF_VERSION)
-            return ask_again(c, r, form);
-        struct tw_client_event ev = {.command = c->traits->query, .return_code = 1};
-        ev.payload = (struct tw_span){(const uint8_t *)text, sizeof text - 1};
-        return finish_refused(c, r, &ev);
-    }
-    struct tw_client_event ev = {.type = TW_CLIENT_TIMEOUT, .error = TW_E_TIMEOUT, .command = r->command};
-    ev.request = r->id;
-    int rc = queue_event(c, &ev);
-    remove_request(c, r);
-    return rc;
-}
-
-static int on_text(struct tw_client *c, struct request *r, const struct tw_message *m)
-{
-    bool other_form = m->payload.len == sizeof TW_TEXT_JSON_OBJ - 1 &&
-                      memcmp(m->payload.data, TW_TEXT_JSON_OBJ, m->payload.len) == 0;
-    if (r->is_query && other_form) {
-        enum query_form form = next_form(c, r);
-        if (form != FORM_OF_VERSION)
-            return ask_again(c, r, form);
-    }
-    struct tw_client_event ev = event_of(TW_CLIENT_REFUSED, m);
-    return finish_refused(c, r, &ev);
-}
-
-static int on_ack(struct tw_client *c, struct request *r, const struct tw_message *m)
-{
-    if (r->null_map && !r->delivered) { /* values follow */
-        r->acked = true;
-        return TW_OK;
-    }
-    if (r->delivered) {
-        remove_request(c, r);
-        return TW_OK;
-    }
-    struct tw_client_event ev = event_of(TW_CLIENT_ACK, m);
-    bool is_control = m->command == TW_CMD_CONTROL || m->command == TW_CMD_CONTROL_NEW;
-    if (ev.return_code != 0 && !is_control)
-        return finish_refused(c, r, &ev);
-    ev.request = r->id;
-    int rc = queue_event(c, &ev);
-    remove_request(c, r);
-    return rc;
-}
-
-static int on_reply(struct tw_client *c, struct request *r, const struct tw_message *m)
-{
-    struct tw_client_event ev = event_of(TW_CLIENT_REPLY, m);
-    if (ev.return_code != 0)
-        return finish_refused(c, r, &ev);
-    if (r->is_query)
-        c->form = r->command == c->traits->query ? FORM_OF_VERSION : FORM_NEW;
-    ev.request = r->id;
-    int rc = queue_event(c, &ev);
-    remove_request(c, r);
-    return rc;
-}
-
-/* An opened message of an established connection. */
-static int on_message(struct tw_client *c, const struct tw_message *m)
-{
-    if (tw_command_is_handshake(m->command))
-        return TW_OK; /* a RESP on a live session is ignored (spec section 4.5) */
-
-    struct tw_body body = {.counter = -1};
-    bool is_json = tw_body_parse(&body, m->payload) == TW_OK;
-    /* ECB has no integrity of its own: what came out of it under another key is noise. */
-    if (!is_json && m->encrypted && !c->traits->negotiates && !is_printable(m->payload))
-        return TW_E_PAYLOAD;
-    if (m->command == TW_CMD_STATUS && is_json)
-        return on_status(c, m, &body);
-
-    struct request *r = find_request(c, m);
-    if (r == NULL && is_json && m->command == TW_CMD_DP_QUERY && find_asked(c, body.dps) != NULL)
-        return on_status(c, m, &body); /* some device22 answer a null map so (spec section 5.6) */
-    if (r == NULL) {
-        struct tw_client_event ev = event_of(TW_CLIENT_OTHER, m);
-        bool is_echo = is_empty(m->payload) && (m->command == TW_CMD_HEART_BEAT || ev.return_code == 0);
-        return is_echo ? TW_OK : queue_event(c, &ev);
-    }
-    if (is_empty(m->payload))
-        return on_ack(c, r, m);
-    return is_json ? on_reply(c, r, m) : on_text(c, r, m);
 }
 
 /* Open f with this key into the room behind the events. */
@@ -609,7 +209,7 @@ static int on_frame_established(struct tw_client *c, const struct tw_frame *f)
         c->unanswered = 0;
         c->next_heartbeat = c->last_heartbeat + c->cfg.heartbeat_ms;
     }
-    return on_message(c, &m);
+    return tw__client_on_message(c, &m);
 }
 
 static int become_established(struct tw_client *c)
@@ -618,7 +218,7 @@ static int become_established(struct tw_client *c)
     c->last_heartbeat = c->now_ms;
     c->next_heartbeat = c->cfg.heartbeat_ms == 0 ? TW_CLIENT_NEVER : c->now_ms + c->cfg.heartbeat_ms;
     struct tw_client_event ev = {.type = TW_CLIENT_ESTABLISHED};
-    return queue_event(c, &ev);
+    return tw__client_queue(c, &ev);
 }
 
 /* A 55AA frame with a right CRC, where an HMAC was due: the device speaks 3.3 or older. */
@@ -645,7 +245,7 @@ static int on_frame_handshake(struct tw_client *c, const struct tw_frame *f)
     if (rc == TW_E_HS_WRONG_CMD)
         return ++c->skipped > HANDSHAKE_SKIP_MAX ? rc : TW_OK;
     if (rc == TW_OK)
-        rc = emit(c, TW_CMD_SESS_KEY_NEG_FINISH, (struct tw_span){finish, sizeof finish}, &seq);
+        rc = tw__client_emit(c, TW_CMD_SESS_KEY_NEG_FINISH, (struct tw_span){finish, sizeof finish}, &seq);
     tw__wipe(finish, sizeof finish);
     return rc != TW_OK ? rc : become_established(c);
 }
@@ -702,13 +302,15 @@ static int take_frames(struct tw_client *c)
     return rc == TW_NEED_MORE ? TW_OK : rc;
 }
 
-static void set_now(struct tw_client *c, uint64_t now_ms)
+/* see client_internal.h */
+void tw__client_set_now(struct tw_client *c, uint64_t now_ms)
 {
     if (now_ms > c->now_ms)
         c->now_ms = now_ms;
 }
 
-static int check_usable(const struct tw_client *c)
+/* see client_internal.h */
+int tw__client_usable(const struct tw_client *c)
 {
     if (c->error != TW_OK)
         return c->error;
@@ -760,8 +362,7 @@ void tw_client_free(tw_client *c)
 {
     if (c == NULL)
         return;
-    while (c->n_requests > 0)
-        remove_request(c, &c->requests[c->n_requests - 1]);
+    tw__client_drop_requests(c);
     tw_crypto_forget(c->cfg.crypto, c->cfg.local_key);
     if (c->established && c->traits->negotiates)
         tw_crypto_forget(c->cfg.crypto, c->session.key);
@@ -800,7 +401,7 @@ static int start_handshake(struct tw_client *c)
     if (rc == TW_OK)
         rc = tw_session_start(&c->session, nonce);
     if (rc == TW_OK)
-        rc = emit(c, TW_CMD_SESS_KEY_NEG_START, (struct tw_span){nonce, sizeof nonce}, &seq);
+        rc = tw__client_emit(c, TW_CMD_SESS_KEY_NEG_START, (struct tw_span){nonce, sizeof nonce}, &seq);
     c->handshake_deadline = c->now_ms + c->cfg.handshake_ms;
     return rc;
 }
@@ -819,15 +420,15 @@ int tw_client_start(tw_client *c, uint64_t now_ms)
 /* see tuyawire/client.h */
 int tw_client_feed(tw_client *c, const uint8_t *buf, size_t len, uint64_t now_ms)
 {
-    int rc = check_usable(c);
+    int rc = tw__client_usable(c);
     if (rc != TW_OK)
         return rc;
-    set_now(c, now_ms);
+    tw__client_set_now(c, now_ms);
     rc = append(&c->rx, buf, len);
     if (rc == TW_OK)
         rc = take_frames(c);
     if (rc == TW_OK)
-        rc = pump(c);
+        rc = tw__client_pump(c);
     return rc == TW_OK ? TW_OK : fail(c, rc, NULL);
 }
 
@@ -878,11 +479,8 @@ uint64_t tw_client_deadline(const tw_client *c)
     if (!c->started || c->error != TW_OK)
         return TW_CLIENT_NEVER;
     uint64_t at = c->established ? c->next_heartbeat : c->handshake_deadline;
-    for (size_t i = 0; i < c->n_requests; i++) {
-        if (c->requests[i].sent && c->requests[i].deadline < at)
-            at = c->requests[i].deadline;
-    }
-    return at;
+    uint64_t overdue = tw__client_next_overdue(c);
+    return overdue < at ? overdue : at;
 }
 
 static int beat(struct tw_client *c)
@@ -892,183 +490,28 @@ static int beat(struct tw_client *c)
     if (c->unanswered >= HEARTBEATS_UNANSWERED)
         return TW_E_TIMEOUT;
     uint32_t seq;
-    int rc = emit(c, TW_CMD_HEART_BEAT, (struct tw_span){0}, &seq);
+    int rc = tw__client_emit(c, TW_CMD_HEART_BEAT, (struct tw_span){0}, &seq);
     c->unanswered++;
     c->last_heartbeat = c->now_ms;
     c->next_heartbeat = c->now_ms + (c->unanswered < HEARTBEATS_UNANSWERED ? c->cfg.heartbeat_ms : c->cfg.ack_ms);
     return rc;
 }
 
-static int end_overdue(struct tw_client *c)
-{
-    for (size_t i = 0; i < c->n_requests;) {
-        struct request *r = &c->requests[i];
-        if (!r->sent || c->now_ms < r->deadline) {
-            i++;
-            continue;
-        }
-        int rc = finish_unanswered(c, r); /* removes r, or makes it wait again in another form */
-        if (rc != TW_OK)
-            return rc;
-    }
-    return TW_OK;
-}
-
 /* see tuyawire/client.h */
 int tw_client_tick(tw_client *c, uint64_t now_ms)
 {
-    int rc = check_usable(c);
+    int rc = tw__client_usable(c);
     if (rc != TW_OK)
         return rc;
-    set_now(c, now_ms);
+    tw__client_set_now(c, now_ms);
     if (!c->established)
         return c->now_ms < c->handshake_deadline ? TW_OK : fail(c, TW_E_TIMEOUT, NULL);
-    rc = end_overdue(c);
+    rc = tw__client_end_overdue(c);
     if (rc == TW_OK)
-        rc = pump(c);
+        rc = tw__client_pump(c);
     if (rc == TW_OK)
         rc = beat(c);
     return rc == TW_OK ? TW_OK : fail(c, rc, NULL);
-}
-
-/* A fresh request at the end of the list; its body is still to be set. */
-static int new_request(struct tw_client *c, uint64_t now_ms, struct request **out)
-{
-    int rc = check_usable(c);
-    if (rc != TW_OK)
-        return rc;
-    if (c->n_requests == TW_CLIENT_REQUESTS_MAX)
-        return TW_E_CAPACITY;
-    set_now(c, now_ms);
-    struct request *r = &c->requests[c->n_requests];
-    memset(r, 0, sizeof *r);
-    *out = r;
-    return TW_OK;
-}
-
-/* The request is complete: put it in line. rc: what making it returned. */
-static int submit(struct tw_client *c, struct request *r, int rc, uint32_t *request)
-{
-    if (rc == TW_OK && tw_message_size_max(r->body_len) > TW_FRAME_SIZE_TO_DEVICE_MAX)
-        rc = TW_E_TOO_LARGE;
-    if (rc == TW_E_CAPACITY) /* of the room for a body */
-        rc = TW_E_TOO_LARGE;
-    if (rc != TW_OK) {
-        free(r->body);
-        return rc;
-    }
-    c->next_id = c->next_id == UINT32_MAX ? 1 : c->next_id + 1;
-    r->id = c->next_id;
-    c->n_requests++;
-    if (request != NULL)
-        *request = r->id;
-    rc = pump(c);
-    return rc == TW_OK ? TW_OK : fail(c, rc, NULL);
-}
-
-/* see tuyawire/client.h */
-int tw_client_query(tw_client *c, uint64_t now_ms, uint32_t *request)
-{
-    struct request *r;
-    int rc = new_request(c, now_ms, &r);
-    if (rc != TW_OK)
-        return rc;
-    r->is_query = true;
-    return submit(c, r, make_query(c, r, c->form), request);
-}
-
-/* see tuyawire/client.h */
-int tw_client_query_dps(tw_client *c, const uint32_t *dp_ids, size_t n, uint64_t now_ms, uint32_t *request)
-{
-    struct request *r;
-    int rc = new_request(c, now_ms, &r);
-    if (rc != TW_OK)
-        return rc;
-    if (n == 0 || n > DPS_ASKED_MAX)
-        return TW_E_ARGUMENT;
-    return submit(c, r, make_null_map(c, r, dp_ids, n), request);
-}
-
-/* The command that sets data points. Up to 3.3, a device that answered only the newer query takes the newer control
- * (spec section 2); one that answers only null maps takes the old (spec section 5.6). */
-static uint32_t control_command(const struct tw_client *c)
-{
-    return c->form == FORM_NEW ? TW_CMD_CONTROL_NEW : c->traits->control;
-}
-
-/* see tuyawire/client.h */
-int tw_client_control(tw_client *c, struct tw_span dps, uint64_t now_ms, uint32_t *request)
-{
-    struct request *r;
-    int rc = new_request(c, now_ms, &r);
-    if (rc != TW_OK)
-        return rc;
-    struct tw_body object;
-    if (tw_body_parse(&object, dps) != TW_OK)
-        return TW_E_JSON;
-    char room[BODY_MAX];
-    struct tw_text body = {.data = room, .cap = sizeof room};
-    struct tw_body_ids ids = ids_now(c);
-    r->command = control_command(c);
-    rc = tw_body_control(&body, c->cfg.version, r->command, &ids, dps);
-    if (rc == TW_OK)
-        rc = set_body(r, (struct tw_span){(const uint8_t *)body.data, body.len});
-    return submit(c, r, rc, request);
-}
-
-/* see tuyawire/client.h */
-int tw_client_send(tw_client *c, uint32_t command, struct tw_span body, uint64_t now_ms, uint32_t *request)
-{
-    struct request *r;
-    int rc = new_request(c, now_ms, &r);
-    if (rc != TW_OK)
-        return rc;
-    if (tw_command_is_handshake(command))
-        return TW_E_ARGUMENT;
-    if (body.len > BODY_MAX)
-        return TW_E_TOO_LARGE;
-    r->command = command;
-    return submit(c, r, set_body(r, body), request);
-}
-
-/* see tuyawire/client.h */
-int tw_client_refresh(tw_client *c, const uint32_t *dp_ids, size_t n, uint64_t now_ms, uint32_t *request)
-{
-    struct request *r;
-    int rc = new_request(c, now_ms, &r);
-    if (rc != TW_OK)
-        return rc;
-    if (n > DPS_ASKED_MAX)
-        return TW_E_ARGUMENT;
-    char room[BODY_MAX];
-    struct tw_text body = {.data = room, .cap = sizeof room};
-    r->command = TW_CMD_UPDATEDPS;
-    r->refresh = true;
-    r->n_asked = n;
-    if (n > 0)
-        memcpy(r->asked, dp_ids, n * sizeof *dp_ids);
-    rc = tw_body_refresh(&body, dp_ids, n);
-    if (rc == TW_OK)
-        rc = set_body(r, (struct tw_span){(const uint8_t *)body.data, body.len});
-    return submit(c, r, rc, request);
-}
-
-/* see tuyawire/client.h */
-int tw_client_heartbeat(tw_client *c, uint64_t now_ms, uint32_t *request)
-{
-    return tw_client_send(c, TW_CMD_HEART_BEAT, (struct tw_span){0}, now_ms, request);
-}
-
-/* see tuyawire/client.h */
-int tw_client_subdevices(tw_client *c, uint64_t now_ms, uint32_t *request)
-{
-    char room[128];
-    struct tw_text body = {.data = room, .cap = sizeof room};
-    int rc = tw_body_subdev_query(&body);
-    if (rc != TW_OK)
-        return rc;
-    return tw_client_send(c, TW_CMD_LAN_EXT_STREAM, (struct tw_span){(const uint8_t *)body.data, body.len}, now_ms,
-                          request);
 }
 
 /* see tuyawire/client.h */

@@ -1098,6 +1098,97 @@ static void controls_carry_the_counter_when_a_source_is_set(void **state)
     close_wire(&w);
 }
 
+/* ---- memory ---------------------------------------------------------------------------------------------------- */
+
+/* The linker sends the library's allocations here (--wrap in meson.build); the one numbered fail_at fails. */
+static struct {
+    bool on;
+    int n, fail_at;
+} memory;
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+
+static bool is_denied(void)
+{
+    return memory.on && memory.n++ == memory.fail_at;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return is_denied() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+    return is_denied() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *p, size_t size)
+{
+    return is_denied() ? NULL : __real_realloc(p, size);
+}
+
+/* A life with everything that allocates: requests that wait, replies, a query asked again, many events. Stops at the
+ * first error and returns it. */
+static int live(struct wire *w, const uint8_t *input, const size_t *cuts, size_t n_cuts)
+{
+    struct tw_client_config cfg;
+    struct tw_client_event ev;
+    static const uint32_t ids[] = {18, 19, 20};
+    tw_client_config_init(&cfg);
+    cfg.device_id = span(ID);
+    memcpy(cfg.local_key, key, sizeof key);
+    cfg.crypto = w->crypto;
+    int rc = tw_client_new(&w->client, &cfg);
+    if (rc != TW_OK)
+        return rc;
+    rc = tw_client_start(w->client, 0);
+    for (int i = 0; i < 3 && rc == TW_OK; i++)
+        rc = tw_client_query(w->client, 0, NULL);
+    if (rc == TW_OK)
+        rc = tw_client_control(w->client, span("{\"1\":true}"), 0, NULL);
+    if (rc == TW_OK)
+        rc = tw_client_refresh(w->client, ids, 3, 0, NULL);
+    for (size_t i = 0, at = 0; i < n_cuts && rc == TW_OK; at += cuts[i], i++)
+        rc = tw_client_feed(w->client, input + at, cuts[i], 0);
+    while (tw_client_next_event(w->client, &ev))
+        assert_true(ev.type != TW_CLIENT_FAILED || ev.error == TW_E_NOMEM);
+    return rc != TW_OK ? rc : tw_client_error(w->client);
+}
+
+static void every_failing_allocation_is_out_of_memory_and_nothing_worse(void **state)
+{
+    (void)state;
+    static uint8_t input[65536];
+    size_t cuts[128], n = 0, len = 0;
+    struct wire w = {.version = TW_V33};
+    assert_int_equal(tw_crypto_new(&w.crypto, 4), TW_OK);
+    cuts[n++] = len = seal(&w, input, sizeof input, TW_CMD_DP_QUERY, 1, 1, "json obj data unvalid", key);
+    for (; n < 100; n++) {
+        cuts[n] = seal(&w, input + len, sizeof input - len, TW_CMD_STATUS, 0, 0, "{\"dps\":{\"41\":true}}", key);
+        len += cuts[n];
+        w.seq++;
+    }
+    int rc = TW_E_NOMEM;
+    for (memory.fail_at = 0; rc != TW_OK; memory.fail_at++) {
+        assert_in_range(memory.fail_at, 0, 1000);
+        memory.n = 0;
+        memory.on = true;
+        w.client = NULL;
+        rc = live(&w, input, cuts, n);
+        memory.on = false;
+        assert_true(rc == TW_OK || rc == TW_E_NOMEM);
+        tw_client_free(w.client);
+    }
+    assert_true(memory.fail_at > 10);
+    tw_crypto_free(w.crypto);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1136,6 +1227,7 @@ int main(void)
         cmocka_unit_test(requests_for_a_sub_device_name_it),
         cmocka_unit_test(sub_devices_are_listed),
         cmocka_unit_test(controls_carry_the_counter_when_a_source_is_set),
+        cmocka_unit_test(every_failing_allocation_is_out_of_memory_and_nothing_worse),
     };
     return cmocka_run_group_tests_name("client", tests, NULL, NULL);
 }
