@@ -181,33 +181,30 @@ const char *plug_outcome_name(enum plug_outcome o)
     return (size_t)o < sizeof names / sizeof names[0] ? names[o] : "?";
 }
 
+/* What is as it is in any new plug costs no memory: a large fleet mostly comes back untouched. */
 int plug_restore(struct plug *p, size_t pos, const struct tw_value *v)
 {
+    const struct dp_spec *dp = &p->shape->dps[pos];
+    int word = dp->type == DP_ENUM && v->type == TW_VALUE_STRING ? enum_position(dp, v->text) : -1;
+    int changed;
+    if (v->type == TW_VALUE_NULL)
+        changed = 1;
+    else if (dp->type == DP_BOOL && v->type == TW_VALUE_BOOL)
+        changed = plug_store_number(p, pos, v->boolean);
+    else if ((dp->type == DP_INTEGER || dp->type == DP_BITMAP) && v->type == TW_VALUE_INTEGER)
+        changed = plug_store_number(p, pos, v->integer);
+    else if (word >= 0)
+        changed = plug_store_number(p, pos, word);
+    else
+        changed = plug_store_text(p, pos, v->text);
+    if (changed < 0 || (changed == 0 && (plug_flags(p)[pos] & DP_KNOWN) != 0))
+        return changed;
     if (!plug_own(p))
         return -1;
-    const struct dp_spec *dp = &p->shape->dps[pos];
     uint8_t *flags = &plug_flags(p)[pos];
-    int word = dp->type == DP_ENUM && v->type == TW_VALUE_STRING ? enum_position(dp, v->text) : -1;
-    int done;
-    if (v->type == TW_VALUE_NULL) {
-        *flags &= (uint8_t) ~(DP_KNOWN | DP_DUE);
-        return 0;
-    }
-    if (dp->type == DP_BOOL && v->type == TW_VALUE_BOOL)
-        done = plug_store_number(p, pos, v->boolean);
-    else if ((dp->type == DP_INTEGER || dp->type == DP_BITMAP) && v->type == TW_VALUE_INTEGER)
-        done = plug_store_number(p, pos, v->integer);
-    else if (word >= 0)
-        done = plug_store_number(p, pos, word);
-    else
-        done = plug_store_text(p, pos, v->text);
-    if (done < 0)
-        return -1;
-    *flags |= DP_KNOWN;
-    if (dp->role == ROLE_RELAY) {
-        *flags &= (uint8_t)~DP_FLASH;
-        *flags |= p->values[pos] != 0 ? DP_FLASH : 0;
-    }
+    *flags &= (uint8_t) ~(v->type == TW_VALUE_NULL ? DP_KNOWN | DP_DUE : DP_FLASH);
+    if (v->type != TW_VALUE_NULL)
+        *flags |= dp->role == ROLE_RELAY && p->values[pos] != 0 ? DP_KNOWN | DP_FLASH : DP_KNOWN;
     return 0;
 }
 
@@ -216,8 +213,14 @@ int plug_restore_all(struct plug *p, struct tw_span dps)
     struct tw_dp in;
     for (size_t pos = 0; tw_dps_next(&in, &pos, dps) == 1;) {
         const struct dp_spec *dp = shape_dp(p->shape, in.id);
-        if (dp != NULL && plug_restore(p, (size_t)(dp - p->shape->dps), &in.value) != 0)
+        if (dp == NULL)
+            continue;
+        size_t at = (size_t)(dp - p->shape->dps);
+        if (plug_restore(p, at, &in.value) != 0)
             return -1;
+        int64_t left = dp->role == ROLE_COUNTDOWN ? plug_number(p, at) : 0;
+        if (left > 0) /* it was running when the values were taken */
+            plug_resume_countdown(p, dp->id, p->now_ms + (uint64_t)left * 1000);
     }
     timers_arm(p);
     meter_limits(p);

@@ -306,7 +306,8 @@ static int read_plug(struct plug *p, struct tw_span entry, uint64_t now_ms)
         return 0;
     if (find_member(&inner, dps.text, "dps") && inner.type == TW_VALUE_OBJECT)
         dps = inner;
-    plug_advance(p, now_ms);
+    if (now_ms > p->now_ms)
+        plug_advance(p, now_ms);
     if (plug_restore_all(p, dps.text) != 0)
         return -1;
     if (find_member(&own, entry, "tuyawire") && own.type == TW_VALUE_OBJECT)

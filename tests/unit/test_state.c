@@ -115,6 +115,22 @@ static void a_countdown_goes_on_after_a_restart(void **state)
     }
 }
 
+static void a_countdown_of_a_foreign_snapshot_runs(void **state)
+{
+    (void)state;
+    struct fleet f;
+    struct why why = {""};
+    char text[256];
+    make_fleet(&f, "basic-plug", 1);
+    sprintf(text, "[{\"id\":\"%s\",\"dps\":{\"dps\":{\"1\":true,\"9\":30}}}]", f.devices[0].id);
+    assert_int_equal(apply_text(&f, text, &why), 1);
+    plug_advance(f.devices[0].plug, 10000);
+    assert_int_equal(number_of(f.devices[0].plug, 9), 20);
+    plug_advance(f.devices[0].plug, 30000);
+    assert_string_equal(value_of(f.devices[0].plug, 1), "false");
+    fleet_free(&f);
+}
+
 /* A virtual clock begins at the same moment in every run: what was left counts then. */
 static void a_countdown_never_grows(void **state)
 {
@@ -237,6 +253,27 @@ static void each_cut_of_a_snapshot_changes_nothing(void **state)
         free(copy);
     }
     assert_string_equal(state_of(again.devices[0].plug, 0), before);
+    free(text);
+    fleet_free(&f);
+    fleet_free(&again);
+}
+
+/* A large fleet that comes back from a file as it was made is as small as a new one. */
+static void an_untouched_plug_stays_small_when_it_is_read(void **state)
+{
+    (void)state;
+    struct fleet f, again;
+    struct why why = {""};
+    make_fleet(&f, "energy-plug", 2);
+    make_fleet(&again, "energy-plug", 2);
+    apply(f.devices[1].plug, "1=false", 0);
+    size_t len;
+    char *text = state_write(&f, 1000, 1, &len);
+    assert_int_equal(apply_text(&again, text, &why), 2);
+    assert_true(plug_memory(again.devices[0].plug) <= 96);
+    assert_string_equal(value_of(again.devices[1].plug, 1), "false");
+    plug_power_cycle(again.devices[1].plug, 1000); /* and it is in flash */
+    assert_string_equal(value_of(again.devices[1].plug, 1), "false");
     free(text);
     fleet_free(&f);
     fleet_free(&again);
@@ -622,11 +659,13 @@ int main(void)
         cmocka_unit_test(a_fleet_comes_back_as_it_was),
         cmocka_unit_test(a_snapshot_is_one_that_tinytuya_would_write),
         cmocka_unit_test(a_countdown_goes_on_after_a_restart),
+        cmocka_unit_test(a_countdown_of_a_foreign_snapshot_runs),
         cmocka_unit_test(a_countdown_never_grows),
         cmocka_unit_test(energy_goes_on_after_a_restart),
         cmocka_unit_test(numbers_keep_their_digits),
         cmocka_unit_test(the_shapes_of_tinytuya_are_all_read),
         cmocka_unit_test(each_cut_of_a_snapshot_changes_nothing),
+        cmocka_unit_test(an_untouched_plug_stays_small_when_it_is_read),
         cmocka_unit_test(what_is_no_snapshot_is_named),
         cmocka_unit_test(absurd_memories_do_no_harm),
         STORE_TEST(what_was_saved_is_there_after_a_crash),
