@@ -4,7 +4,7 @@
  *
  * Integers throughout: mV, mA, mW. */
 #include <string.h>
-#include "base64.h"
+#include "common/base64.h"
 #include "hash.h"
 #include "meter_internal.h"
 

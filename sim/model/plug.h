@@ -78,8 +78,8 @@ size_t plug_refresh(struct plug *p, const uint32_t *ids, size_t n, uint64_t now_
 
 /* ---- Data points out: objects like {"1":true,"18":0}, ascending by id ---- */
 
-/** All that were reported and may be read. Cheap: no formatting library, no allocation.
- * @return how many; 0 writes {} */
+/** All that were reported and may be read, as of the last call that took now_ms. Cheap: no formatting library, no
+ * allocation. @return how many; 0 writes {} */
 size_t plug_write(const struct plug *p, struct tw_text *t);
 
 /** Those of these ids that exist, were reported, and may be read. */

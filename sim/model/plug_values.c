@@ -2,7 +2,7 @@
  * plug_internal.h. */
 #include <stdlib.h>
 #include <string.h>
-#include "base64.h"
+#include "common/base64.h"
 #include "plug_internal.h"
 
 static bool readable(const struct plug *p, size_t pos)

@@ -77,6 +77,12 @@ static int64_t read_scaled(struct reader *r, const cJSON *object, const char *ke
         complain(r, key, factor == 1 ? "has to be a whole number" : "has to be a number with fewer decimals");
         return min;
     }
+    if (!(whole >= (double)min && whole <= (double)max) && min == max) {
+        char text[64];
+        snprintf(text, sizeof text, "has to be %lld: this program knows no other", (long long)min);
+        complain(r, key, text);
+        return min;
+    }
     if (!(whole >= (double)min && whole <= (double)max)) {
         char text[96];
         snprintf(text, sizeof text, "has to be from %lld to %lld", (long long)(min / factor),
@@ -449,6 +455,8 @@ static void read_profile(struct reader *r, struct profile *p, const cJSON *o)
     p->note = read_text(r, o, "note");
     p->version = (enum tw_version)CHOICE(r, o, "protocol_version", "3.1", "3.2", "3.3", "3.4", "3.5");
     p->id_length = (uint32_t)read_int(r, o, "id_length", 20, 22);
+    if (p->id_length == 21)
+        complain(r, "id_length", "has to be 20 or 22");
     p->gateway = read_bool(r, o, "gateway");
     const cJSON *lan = member(r, o, "lan");
     if (cJSON_IsObject(lan))

@@ -8,7 +8,7 @@
  * of homebridge-tuya-platform issue 78. When a random timer switches is our choice: every 15 to 45 minutes. */
 #include <stdlib.h>
 #include <string.h>
-#include "base64.h"
+#include "common/base64.h"
 #include "hash.h"
 #include "plug_internal.h"
 

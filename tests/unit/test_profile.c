@@ -118,6 +118,7 @@ static void each_error_of_a_profile_is_named(void **state)
         {"\"max_clients\": 3,", "\"max_client\": 3,", "\"max_client\": unknown key\n\"max_clients\": missing\n"},
         {"\"ack_retcode\": 0", "\"ack_retcode\": 2", "\"ack_retcode\": has to be from 0 to 1\n"},
         {"\"id_length\": 22", "\"id_length\": 22.5", "\"id_length\": has to be a whole number\n"},
+        {"\"id_length\": 22", "\"id_length\": 21", "\"id_length\": has to be 20 or 22\n"},
         {"\"gateway\": false", "\"gateway\": \"no\"", "\"gateway\": has to be true or false\n"},
         {"\"protocol_version\": \"3.3\"", "\"protocol_version\": \"3.6\"",
          "\"protocol_version\": has to be one of 3.1, 3.2, 3.3, 3.4, 3.5\n"},
@@ -137,7 +138,8 @@ static void each_error_of_a_profile_is_named(void **state)
          "dps[6] (id 21): \"report\": is never for access wo, and only for it\n"},
         {"\"children\": []", "\"children\": [7]",
          "\"children\": a gateway has some, any other device has none\nchildren[0]: has to be an object\n"},
-        {"\"profile_format\": 1,", "\"profile_format\": 2,", "\"profile_format\": has to be from 1 to 1\n"},
+        {"\"profile_format\": 1,", "\"profile_format\": 2,",
+         "\"profile_format\": has to be 1: this program knows no other\n"},
         {"\"name\": \"energy-plug\",", "\"name\": \"energy-plug\", \"name\": \"x\",",
          "\"name\": key appears twice\n"},
     };
