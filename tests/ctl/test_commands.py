@@ -290,6 +290,27 @@ class Commands(unittest.TestCase):
         with Zombie("3.3") as plug:
             self.assertEqual(json.loads(self.good(ctl(plug, "--json", "status")))["dps"], plug.dps)
 
+    def test_what_a_device_says_cannot_move_the_cursor(self):
+        class Evil(FakePlug):
+            def query(self, talk, m):
+                if self.refuses:
+                    talk.say(m.cmd, b"no\x1b[2Jway", seq=m.seq, retcode=1)
+                else:  # raw control characters cannot stand in JSON; the others can, and newlines between tokens
+                    talk.say(m.cmd, b'{"dps":{"1":true,"21":"a\x7fb\xc2\x9b31mc","22":[1,\n2]}}', seq=m.seq)
+
+        with Evil("3.5") as plug:
+            plug.refuses = False
+            for arguments in (["status"], ["get", "21"], ["send", "DP_QUERY_NEW", "{}"], ["get", "22"]):
+                result = ctl(plug, *arguments)
+                self.assertNotRegex(result.stdout + result.stderr, "[\x1b\x7f\x9b]")
+                result = ctl(plug, "--json", *arguments)
+                self.assertEqual(len(result.stdout.splitlines()), 1)
+                json.loads(result.stdout)
+            plug.refuses = True
+            result = ctl(plug, "status")
+            self.assertEqual(result.returncode, 1)
+            self.assertNotIn("\x1b", result.stdout + result.stderr)
+
     # --- trouble, each its own message and exit code
 
     def test_wrong_key(self):

@@ -122,6 +122,24 @@ class Discover(unittest.TestCase):
         self.assertNotIn("\x1b", table.stdout)
         self.assertIn("not bound", table.stdout)
 
+    def test_ports_that_somebody_keeps_for_himself(self):
+        base = ports()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as first, \
+                Sim("-P", "3.3", "--discovery", "127.0.0.1", "--discovery-port", base) as sim:
+            first.bind(("0.0.0.0", base))  # without SO_REUSEADDR
+            result = discover(base, "--json", timeout=6)
+            self.assertEqual([d["id"] for d in self.found(result)], [sim.id])
+            self.assertIn(f"UDP port {base}", result.stderr)
+        base = ports()
+        sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
+        for i, s in enumerate(sockets):
+            s.bind(("0.0.0.0", base + i))
+        result = discover(base, timeout=1)
+        self.assertEqual(result.returncode, 3)
+        self.assertIn("none of the discovery ports", result.stderr)
+        for s in sockets:
+            s.close()
+
     def test_a_listed_device_without_address_is_looked_for(self):
         base = ports()
         with tempfile.TemporaryDirectory() as folder, \

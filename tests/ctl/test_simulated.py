@@ -99,6 +99,19 @@ class Simulated(unittest.TestCase):
                     self.assertIs(lines[1]["dps"]["1"], False)
                     self.assertNotIn(device["key"], result.stdout + result.stderr)
 
+    def test_a_list_that_is_out_of_date_is_no_obstacle(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "devices.json")
+            for listed, real in (("3.3", "3.4"), ("3.3", "3.5"), ("3.4", "3.5"), ("3.4", "3.3"), ("3.5", "3.3")):
+                with self.subTest(listed=listed, real=real), Sim("-P", real, "--discovery", "off") as sim:
+                    with open(path, "w", encoding="utf-8") as f:
+                        json.dump([{"name": "Kettle", "id": sim.id, "key": sim.key, "ip": sim.host, "version": listed}], f)
+                    result = run("tuya-ctl", "--devices", path, "--port", sim.port, "--json", "--timeout", 2, "--", "status",
+                                 "--", "off")
+                    lines = self.lines(result)
+                    self.assertEqual((lines[0]["version"], lines[1]["dps"]), (real, {"1": False}))
+                    self.assertIn(f"protocol {real}, not {listed}", result.stderr)
+
     def test_ipv6(self):
         with Sim("-P", "3.4", "--listen", "::1", "--discovery", "off") as sim:
             self.assertIn("1", self.lines(ctl(sim, "status"))[0]["dps"])

@@ -127,7 +127,7 @@ static void put_title(const struct session *s)
 {
     const struct target *g = &s->target;
     if (g->entry != NULL && g->entry->name[0] != '\0')
-        printf("%s, ", g->entry->name);
+        show_clean(g->entry->name, strlen(g->entry->name)), fputs(", ", stdout);
     if (g->id[0] != '\0')
         printf("%s, ", g->id);
     printf("protocol %s at %s\n", tw_version_name(g->version), g->host);
@@ -189,10 +189,12 @@ static enum exit_code command_get(struct session *s, const struct settings *set,
         return no_such_dp(s, id);
     if (show_is_json()) {
         show_begin(s);
-        printf(",\"dp\":%u,\"value\":%s", (unsigned)id, dp->text);
+        printf(",\"dp\":%u,\"value\":", (unsigned)id);
+        show_json(dp->text, dp->len);
         show_end();
     } else {
-        puts(dp->text);
+        show_clean(dp->text, dp->len);
+        putchar('\n');
     }
     return EXIT_CODE_OK;
 }
@@ -219,7 +221,8 @@ static enum exit_code control(struct session *s, const char *dps, bool once)
         if (has == NULL)
             continue;
         if (show_is_json()) {
-            printf("%s\"%u\":%s", comma, (unsigned)dp.id, has->text);
+            printf("%s\"%u\":", comma, (unsigned)dp.id);
+            show_json(has->text, has->len);
             comma = ",";
             continue;
         }
@@ -432,8 +435,10 @@ static void show_answer(const struct session *s)
     struct tw_span span = {(const uint8_t *)text, s->answer.len};
     bool is_json = tw_json_check(span) == TW_OK;
     if (!show_is_json()) {
-        printf("%s (0x%02x), return code %u%s%s\n", name != NULL ? name : "?", (unsigned)s->answer.command,
-               (unsigned)s->answer.return_code, s->answer.len > 0 ? ": " : "", text);
+        printf("%s (0x%02x), return code %u%s", name != NULL ? name : "?", (unsigned)s->answer.command,
+               (unsigned)s->answer.return_code, s->answer.len > 0 ? ": " : "");
+        show_clean(text, s->answer.len);
+        putchar('\n');
         return;
     }
     show_begin(s);
@@ -442,7 +447,9 @@ static void show_answer(const struct session *s)
         show_string(name);
     else
         fputs("null", stdout);
-    printf(",\"retcode\":%u,\"payload\":%s,\"text\":", (unsigned)s->answer.return_code, is_json ? text : "null");
+    printf(",\"retcode\":%u,\"payload\":", (unsigned)s->answer.return_code);
+    show_json(is_json ? text : "null", is_json ? s->answer.len : 4);
+    fputs(",\"text\":", stdout);
     if (is_json || s->answer.len == 0)
         fputs("null", stdout);
     else

@@ -433,8 +433,10 @@ static void put_text(const struct diagnosis *d)
     fputs(trouble_name(d->verdict), stdout);
     show_colour(SHOW_PLAIN);
     for (size_t i = 0; i < d->n_evidence; i++)
-        printf("\n%-10s%s", i == 0 ? "evidence" : "", d->evidence[i]);
-    printf("\nnext      %s\n", d->next);
+        printf("\n%-10s", i == 0 ? "evidence" : ""), show_clean(d->evidence[i], strlen(d->evidence[i]));
+    fputs("\nnext      ", stdout);
+    show_clean(d->next, strlen(d->next));
+    putchar('\n');
 }
 
 /* Some causes take their time: seconds, on a terminal. */

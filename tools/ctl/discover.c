@@ -140,8 +140,8 @@ static void put_row(const struct settings *set, const struct found *f)
     } else {
         printf("%-7s  ", key_state(e));
     }
-    for (const char *p = e != NULL ? e->name : ""; *p != '\0'; p++)
-        putchar((unsigned char)*p < 0x20 || *p == 0x7f ? '.' : *p);
+    if (e != NULL)
+        show_clean(e->name, strlen(e->name));
     if (e != NULL && e->ip[0] != '\0' && strcmp(e->ip, f->ip) != 0)
         printf("  (the list says %s)", e->ip);
     if (!f->bound)

@@ -238,9 +238,9 @@ static bool look(void *ctx)
     return false;
 }
 
-/* Connect, send, look. wanted: TW_V35 for the handshake, else the version in which was asked. again: sent too when
- * half the time has passed; NULL: nothing. */
-static void exchange(struct session *s, const struct bytes *sent, const struct bytes *again, enum tw_version wanted,
+/* Connect, send, look. wanted: TW_V35 for the handshake, else the version in which was asked. again: a query with
+ * this number is sent when half the time has passed; 0: none. */
+static void exchange(struct session *s, const struct bytes *sent, uint32_t again, enum tw_version wanted,
                      uint64_t limit_ms, struct probe *p)
 {
     struct look k = {.s = s, .p = p, .sent = sent, .wanted = wanted};
@@ -254,9 +254,11 @@ static void exchange(struct session *s, const struct bytes *sent, const struct b
     }
     uint64_t start = link_now();
     link_write(&s->link, sent->data, sent->len);
-    link_run(&s->link, look, &k, again != NULL ? limit_ms / 2 : limit_ms);
-    if (again != NULL && !k.done && !s->link.over) {
-        link_write(&s->link, again->data, again->len);
+    link_run(&s->link, look, &k, again != 0 ? limit_ms / 2 : limit_ms);
+    if (again != 0 && !k.done && !s->link.over) {
+        struct bytes query = {.len = 0};
+        put_query(s, &query, TW_V33, again);
+        link_write(&s->link, query.data, query.len);
         link_run(&s->link, look, &k, limit_ms - limit_ms / 2);
     }
     look(&k); /* what came together with the end */
@@ -281,18 +283,18 @@ void probe_handshake(struct session *s, bool only_34, uint64_t limit_ms, struct 
         if (!only_34)
             put_frame(s, &b, TW_V35, 1, TW_CMD_SESS_KEY_NEG_START, (struct tw_span){nonce, sizeof nonce});
     }
-    exchange(s, &b, NULL, TW_V35, limit_ms, p);
+    exchange(s, &b, 0, TW_V35, limit_ms, p);
     p->only_34 = only_34;
 }
 
 void probe_old(struct session *s, bool heartbeat, uint64_t limit_ms, struct probe *p)
 {
-    struct bytes b = {.len = 0}, again = {.len = 0};
+    struct bytes b = {.len = 0};
     if (heartbeat)
         put_frame(s, &b, TW_V33, 1, TW_CMD_HEART_BEAT, (struct tw_span){0});
     put_query(s, &b, TW_V33, 2);
-    put_query(s, &again, TW_V33, 3); /* some devices lose the first request after connecting */
-    exchange(s, &b, &again, TW_V33, limit_ms, p);
+    /* some devices lose the first request after connecting */
+    exchange(s, &b, 3, TW_V33, limit_ms, p);
 }
 
 /* 3.2 takes an empty control in its form and acknowledges it. 3.1 does so in its own form, and keeps silent when it
@@ -301,7 +303,7 @@ void probe_clear(struct session *s, uint64_t limit_ms, struct probe *p)
 {
     struct bytes b = {.len = 0};
     put_null_control(s, &b, TW_V32, 1);
-    exchange(s, &b, NULL, TW_V32, limit_ms, p);
+    exchange(s, &b, 0, TW_V32, limit_ms, p);
     p->has_version = p->is_old = p->in_clear = true;
     if (p->outcome == PROBE_ANSWERED && !p->refused) {
         p->version = TW_V32;
@@ -311,7 +313,7 @@ void probe_clear(struct session *s, uint64_t limit_ms, struct probe *p)
     struct probe signed31;
     b.len = 0;
     put_null_control(s, &b, TW_V31, 1);
-    exchange(s, &b, NULL, TW_V31, limit_ms, &signed31);
+    exchange(s, &b, 0, TW_V31, limit_ms, &signed31);
     p->version = TW_V31;
     p->key = PROBE_KEY_WRONG;
     if (signed31.outcome == PROBE_ANSWERED && !signed31.refused)
@@ -323,7 +325,7 @@ void probe_clear(struct session *s, uint64_t limit_ms, struct probe *p)
 void probe_nothing(struct session *s, uint64_t limit_ms, struct probe *p)
 {
     struct bytes b = {.len = 0};
-    exchange(s, &b, NULL, TW_V33, limit_ms, p);
+    exchange(s, &b, 0, TW_V33, limit_ms, p);
 }
 
 bool probe_reply_fits(struct session *s, const struct probe *p, const uint8_t *key)

@@ -196,6 +196,25 @@ static bool is_damage(int error)
     }
 }
 
+/* Lists grow old: firmware updates raise the version. When the one of the list does not work, look once.
+ * @return true: it is another */
+static bool reconsider(struct session *s, const struct trouble *t)
+{
+    bool may_be_it = t->kind == TROUBLE_WRONG_VERSION || t->kind == TROUBLE_WRONG_KEY || t->kind == TROUBLE_SILENT;
+    enum tw_version v;
+    struct trouble ignored;
+    if (!s->target.version_hint || !may_be_it)
+        return false;
+    s->target.version_hint = false;
+    session_close(s);
+    if (probe_version(s, &v, &ignored) != 0 || v == s->target.version)
+        return false;
+    say_warn("the device speaks protocol %s, not %s as the list says; run tinytuya's wizard or scan again",
+             tw_version_name(v), tw_version_name(s->target.version));
+    s->target.version = v;
+    return true;
+}
+
 int session_open(struct session *s, struct trouble *t)
 {
     if (s->is_open && !s->link.over)
@@ -211,6 +230,8 @@ int session_open(struct session *s, struct trouble *t)
         int error = s->link.error;
         bool unheard = s->link.connected && s->link.bytes_in == 0;
         session_close(s);
+        if (s->target.has_version && error != TW_E_HS_KEY_ZERO && reconsider(s, t))
+            continue;
         if (error == TW_E_HS_KEY_ZERO && zero_keys++ < KEY_ZERO_TRIES)
             continue;
         /* Closed without a word at the handshake: wrong key, or no place left for us. The difference shows when
@@ -288,6 +309,8 @@ int session_ask(struct session *s, const struct ask *a, struct trouble *t)
         else
             link_trouble(&s->link, t);
         bool unheard = s->link.over && s->link.bytes_in == 0;
+        if (unheard && reconsider(s, t))
+            continue; /* nobody has understood the request, so it can be sent again */
         bool again = helps_to_retry(t) || unheard || (s->link.over && is_damage(s->link.error) && !damaged);
         damaged = damaged || (s->link.over && is_damage(s->link.error));
         if (a->once || !again || tries >= s->options.retries) {

@@ -20,7 +20,8 @@ struct target {
     char cid[TW_CLIENT_ID_MAX + 1];
     bool has_key;
     uint8_t key[TW_KEY_LEN];
-    bool has_version; /* false: find out */
+    bool has_version;  /* false: find out */
+    bool version_hint; /* from a list: when it does not work, find out */
     enum tw_version version;
     const struct devices_entry *entry; /* name and mapping; NULL: not from a list */
 };

@@ -181,7 +181,7 @@ static void take_entry(const struct settings *s, struct target *out, const struc
         out->has_key = true;
     }
     if (via->has_version) {
-        out->has_version = true;
+        out->has_version = out->version_hint = true;
         out->version = via->version;
     }
 }
@@ -244,6 +244,7 @@ enum exit_code settings_target(const struct settings *s, struct target *out, boo
         out->port = CTL_PORT;
     if (s->has_protocol) {
         out->has_version = !s->protocol_auto;
+        out->version_hint = false;
         out->version = s->protocol;
     }
     bool can_search = out->entry != NULL; /* see discover_address() */

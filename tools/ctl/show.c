@@ -76,6 +76,26 @@ struct meaning show_meaning(const struct session *s, enum units_family family, u
     return (struct meaning){.code = "", .unit = "", .scale = 0};
 }
 
+void show_clean(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        bool is_c1 = c == 0xc2 && i + 1 < len && ((unsigned char)text[i + 1] & 0xe0) == 0x80; /* U+0080 to U+009F */
+        if (c < 0x20 || c == 0x7f || is_c1)
+            putchar('.');
+        else
+            putchar(c);
+        i += is_c1;
+    }
+}
+
+void show_json(const char *text, size_t len)
+{
+    /* A control character in valid JSON is a blank between tokens. */
+    for (size_t i = 0; i < len; i++)
+        putchar((unsigned char)text[i] < 0x20 ? ' ' : text[i]);
+}
+
 void show_string_len(const char *text, size_t len)
 {
     size_t cap = 6 * len + 2; /* every byte as \u00xx, and the quotes */
@@ -124,17 +144,11 @@ void show_dps_json(const struct session *s, uint64_t since)
         const struct store_dp *dp = &s->store.dps[i];
         if (dp->heard <= since)
             continue;
-        printf("%s\"%u\":%s", comma, (unsigned)dp->id, dp->text);
+        printf("%s\"%u\":", comma, (unsigned)dp->id);
+        show_json(dp->text, dp->len);
         comma = ",";
     }
     fputs("}", stdout);
-}
-
-/* Device texts go to terminals: no control characters. */
-static void put_clean(const char *text)
-{
-    for (const char *p = text; *p != '\0'; p++)
-        putchar((unsigned char)*p < 0x20 || *p == 0x7f ? '.' : *p);
 }
 
 void show_value(const struct session *s, enum units_family family, const struct store_dp *dp)
@@ -152,7 +166,7 @@ void show_value(const struct session *s, enum units_family family, const struct 
         units_scale(number, v.text, m.scale);
         printf("%s%s%s", number, m.unit[0] != '\0' ? " " : "", m.unit);
         break;
-    default: put_clean(dp->text); break;
+    default: show_clean(dp->text, dp->len); break;
     }
 }
 

@@ -28,6 +28,12 @@ void show_end(void);
 /** Flush stdout; if its reader has gone, end quietly. */
 void show_flush(void);
 
+/** Text of a device or a list, for a terminal: nothing that moves the cursor or changes colours. */
+void show_clean(const char *text, size_t len);
+
+/** JSON of a device, in one line whatever blanks it has. */
+void show_json(const char *text, size_t len);
+
 /** A JSON string. */
 void show_string(const char *text);
 void show_string_len(const char *text, size_t len);

@@ -37,6 +37,15 @@ void trouble_clear(struct trouble *t)
     memset(t, 0, sizeof *t);
 }
 
+/* What a device says goes to terminals: no control characters, not even those of two bytes (U+0080 to U+009F). */
+static void clean(char *text)
+{
+    for (unsigned char *p = (unsigned char *)text; *p != '\0'; p++) {
+        if (*p < 0x20 || *p == 0x7f || (*p == 0xc2 && (p[1] & 0xe0) == 0x80))
+            *p = '.';
+    }
+}
+
 int trouble_set(struct trouble *t, enum trouble_kind kind, const char *next, const char *format, ...)
 {
     va_list args;
@@ -47,6 +56,8 @@ int trouble_set(struct trouble *t, enum trouble_kind kind, const char *next, con
     vsnprintf(t->what, sizeof t->what, format, args);
     va_end(args);
     snprintf(t->next, sizeof t->next, "%s", next);
+    clean(t->what);
+    clean(t->next);
     return -1;
 }
 

@@ -50,7 +50,8 @@ static void put_dps(struct session *s, const char *event, struct tw_span dps)
     if (show_is_json()) {
         show_begin(s);
         put_time();
-        printf(",\"event\":\"%s\",\"dps\":%.*s", event, (int)dps.len, (const char *)dps.data);
+        printf(",\"event\":\"%s\",\"dps\":", event);
+        show_json((const char *)dps.data, dps.len);
         show_end();
         return;
     }
