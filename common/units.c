@@ -1,6 +1,7 @@
 /* units.c - what data points mean; see common/units.h. Tables after spec energy-dps section 3. */
 #include "common/units.h"
 #include <string.h>
+#include "common/base64.h"
 #include "tuyawire/dps.h"
 
 static const struct units_dp codes[] = {
@@ -236,33 +237,6 @@ size_t units_scale(char out[UNITS_NUMBER_MAX], struct tw_span number, int scale)
     return (size_t)(p - out);
 }
 
-static int base64_digit(uint8_t c)
-{
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const char *at = c == '\0' ? NULL : strchr(alphabet, c);
-    return at == NULL ? -1 : (int)(at - alphabet);
-}
-
-/* The first bytes of base64 text; 0 if it is none. */
-static size_t base64_read(uint8_t *out, size_t cap, struct tw_span text)
-{
-    uint32_t bits = 0;
-    size_t n_bits = 0, n = 0;
-    for (size_t i = 0; i < text.len && text.data[i] != '='; i++) {
-        int digit = base64_digit(text.data[i]);
-        if (digit < 0)
-            return 0;
-        bits = bits << 6 | (uint32_t)digit;
-        n_bits += 6;
-        if (n_bits < 8)
-            continue;
-        n_bits -= 8;
-        if (n < cap)
-            out[n++] = (uint8_t)(bits >> n_bits);
-    }
-    return n;
-}
-
 static uint32_t big_endian(const uint8_t *p, size_t n)
 {
     uint32_t value = 0;
@@ -277,7 +251,7 @@ int units_phase(struct units_phase *out, struct tw_span base64)
     if (base64.len >= 2 && base64.data[0] == '"')
         base64 = (struct tw_span){base64.data + 1, base64.len - 2};
     uint8_t b[8];
-    size_t n = base64_read(b, sizeof b, base64);
+    size_t n = base64_decode(b, sizeof b, (const char *)base64.data, base64.len);
     if (n < 6)
         return -1;
     out->decivolt = big_endian(b, 2);

@@ -1,7 +1,7 @@
 /* test_energy.c - watts, volts, amperes and kilowatt-hours. Known answers come from logs and documents; what is
  * statistical is held against the numbers that the model claims. */
 #include "model_test.h"
-#include "sim/model/base64.h"
+#include "common/base64.h"
 #include "sim/model/hash.h"
 #include "sim/model/mains.h"
 
