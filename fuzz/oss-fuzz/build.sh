@@ -10,7 +10,7 @@ static=true
 cd "$SRC/tuyawire"
 rm -rf "$WORK/build"
 meson setup "$WORK/build" -Dfuzz=libfuzzer "-Dfuzz_engine=${LIB_FUZZING_ENGINE:--fsanitize=fuzzer}" -Dtests=false \
-    -Ddocs=disabled -Dwireshark=disabled -Ddefault_library=static -Dprefer_static=$static -Db_lundef=false \
+    -Ddocs=disabled -Dwireshark=disabled -Dprefer_static=$static -Db_lundef=false \
     --buildtype=plain
 ninja -C "$WORK/build" ${FUZZ_JOBS:+-j"$FUZZ_JOBS"} fuzzers
 
