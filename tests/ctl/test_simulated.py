@@ -36,20 +36,17 @@ class Simulated(unittest.TestCase):
                 flows = {r["flow"] for r in sim.journal()}
                 self.assertLessEqual(len(flows), 6)
 
-    def test_every_profile_in_every_version(self):
-        for profile in PROFILES:
-            for version in VERSIONS:
-                with self.subTest(profile=profile, version=version), \
-                        Sim("-P", version, "--profile", profile, "--discovery", "off") as sim:
-                    switch = SWITCH.get(profile, "1")
-                    lines = self.lines(ctl(sim, "--", "status", "--", "off", "--", "toggle", "--", "status"))
-                    self.assertEqual(lines[1]["dps"], {switch: False})
-                    self.assertEqual(lines[2]["dps"], {switch: True})
-                    self.assertIs(lines[3]["dps"][switch], True)
-                    if profile in ("basic-plug", "bulb"):
-                        self.assertEqual(ctl(sim, "energy").returncode, 1)
-                    else:
-                        self.assertGreater(self.lines(ctl(sim, "energy"))[0]["volts"], 100)
+    def profile(self, profile, version):
+        with Sim("-P", version, "--profile", profile, "--discovery", "off") as sim:
+            switch = SWITCH.get(profile, "1")
+            lines = self.lines(ctl(sim, "--", "status", "--", "off", "--", "toggle", "--", "status"))
+            self.assertEqual(lines[1]["dps"], {switch: False})
+            self.assertEqual(lines[2]["dps"], {switch: True})
+            self.assertIs(lines[3]["dps"][switch], True)
+            if profile in ("basic-plug", "bulb"):
+                self.assertEqual(ctl(sim, "energy").returncode, 1)
+            else:
+                self.assertGreater(self.lines(ctl(sim, "energy"))[0]["volts"], 100)
 
     def test_energy_follows_the_load(self):
         for version in VERSIONS:
@@ -146,6 +143,15 @@ class Simulated(unittest.TestCase):
                 self.lines(ctl(sim, "--", "status", "--", "set", "9=60", "--", "get", "9"))
                 starts = [r for r in sim.journal() if r["cmd"] == tp.START]
                 self.assertEqual(len(starts), 2)
+
+
+def _add(profile, version):
+    setattr(Simulated, f"test_profile_{profile}_{version}", lambda self: self.profile(profile, version))
+
+
+for _profile in PROFILES:
+    for _version in VERSIONS:
+        _add(_profile, _version)
 
 
 if __name__ == "__main__":

@@ -150,7 +150,14 @@ class Watches(unittest.TestCase):
         with Sim("-P", "3.5", "--discovery", "off", "--idle-timeout", 12, journal=True) as sim, \
                 watch_sim(sim, "3.5") as w:
             w.wait_for(lambda e: e["event"] == "state")
-            sim.wait_for_journal(lambda records: sum(r["cmd"] == tp.HEART_BEAT for r in records) >= 4)
+            start = time.monotonic()
+            sim.wait_for_journal(lambda records: any(r["cmd"] == tp.HEART_BEAT and r["dir"] == "from_device"
+                                                     for r in records))
+            self.assertGreater(time.monotonic() - start, 8)
+            time.sleep(max(0, start + 13 - time.monotonic()))  # without the heart beat it would be closed by now
+            with sim.client() as c:
+                c.set({"9": 4711})
+            w.wait_for(lambda e: e["event"] == "status" and e["dps"].get("9") == 4711)
             self.assertEqual(w.stop(), 0)
             self.assertEqual([e for e in w.events if e["event"] == "disconnected"], [])
 
