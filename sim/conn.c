@@ -111,6 +111,10 @@ static void on_rest_written(uv_write_t *request, int status)
 
 static void write_rest(struct conn *c, const uint8_t *bytes, size_t n)
 {
+    if (uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp) > WRITE_MAX) {
+        conn_close(c, "client does not read");
+        return;
+    }
     struct rest *rest = malloc(sizeof *rest + n);
     if (rest == NULL) {
         conn_close(c, "out of memory");
@@ -209,14 +213,27 @@ void conn_engine_input(struct conn *c, const uint8_t *bytes, size_t n)
     conn_flush(c);
 }
 
+static int grow_lobby(struct conn *c, size_t n)
+{
+    size_t need = c->lobby_len + n, cap = c->lobby_cap > 0 ? c->lobby_cap : LOBBY_MIN;
+    if (need > LOBBY_MAX)
+        return -1;
+    while (cap < need)
+        cap *= 2;
+    uint8_t *lobby = cap > c->lobby_cap ? realloc(c->lobby, cap) : c->lobby;
+    if (lobby == NULL)
+        return -1;
+    c->lobby = lobby;
+    c->lobby_cap = (uint16_t)cap;
+    return 0;
+}
+
 /* Bytes of a client that has not said yet which device it means. */
 static void lobby_input(struct conn *c, const uint8_t *bytes, size_t n)
 {
     static const uint8_t heartbeat_reply[] = {0, 0,    0x55, 0xAA, 0, 0, 0,    0,    0,    0,    0, 9, 0,    0,
                                               0, 0x0C, 0,    0,    0, 0, 0xB0, 0x51, 0xAB, 0x03, 0, 0, 0xAA, 0x55};
-    if (c->lobby == NULL)
-        c->lobby = malloc(LOBBY_MAX);
-    if (c->lobby == NULL || n > LOBBY_MAX - (size_t)c->lobby_len) {
+    if (grow_lobby(c, n) != 0) {
         conn_close(c, "no frame");
         return;
     }

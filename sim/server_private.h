@@ -14,7 +14,9 @@ enum {
     BODY_MAX = 32 * 1024,     /* bytes of a JSON body we write; the largest built-in reply has 400 */
     WRITE_PAUSE = 256 * 1024, /* bytes: a client that does not read is not read from either */
     WRITE_RESUME = 64 * 1024,
-    LOBBY_MAX = 9 * 1024,  /* bytes of a first frame */
+    WRITE_MAX = 1024 * 1024, /* bytes: and is let go when others make the device push so much */
+    LOBBY_MAX = 9 * 1024,    /* bytes of a first frame */
+    LOBBY_MIN = 256,
     REPLY_KEPT_MAX = 4096, /* bytes of JSON */
 };
 
@@ -57,15 +59,14 @@ struct conn {
     struct listener *listener;
     struct outlet *outlet; /* NULL: in the lobby */
     tw_device *engine;     /* NULL: in the lobby */
-    uint8_t *lobby;        /* LOBBY_MAX bytes */
+    uint8_t *lobby;        /* what came before the device was known */
     struct line *line;
     struct conn *next, *prev; /* of the server */
     struct conn *next_of_outlet, *prev_of_outlet;
     uint64_t flow, since_ms;
-    uint64_t deadline_ms;   /* simulated, in the lobby */
-    uint64_t busy_until_ms; /* real: answers keep their order behind a delayed one */
-    struct tap *tap;        /* addresses and TCP numbers for journal and capture */
-    uint16_t lobby_len;
+    uint64_t deadline_ms; /* simulated, in the lobby */
+    struct tap *tap;      /* addresses and TCP numbers for journal and capture */
+    uint16_t lobby_len, lobby_cap;
     uint16_t n_queries; /* up to the first that was answered, Q13 */
     uint16_t n_later;   /* appointments */
     bool closing, paused, mute, half_closed;

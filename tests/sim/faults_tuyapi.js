@@ -7,7 +7,7 @@
 'use strict';
 
 const TuyAPI = require('tuyapi');
-const PATIENCE_MS = 4000;
+const PATIENCE_MS = 2500; // tuyapi itself gives up a request after 2 s
 const wait = ms => new Promise(resolve => setTimeout(resolve, ms));
 
 const attempt = async (start, name) => {

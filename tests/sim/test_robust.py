@@ -171,6 +171,25 @@ class Robust(unittest.TestCase):
             self.assertFlat(sim, before, 8192)
             s.close()
 
+    def test_client_that_never_hears_what_others_do_is_let_go(self):
+        with Sim("--max-clients", 0, "--idle-timeout", 0, "--status-delay", 0) as sim:
+            deaf = socket.socket()
+            self.addCleanup(deaf.close)
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.connect((sim.host, sim.port))
+            deaf.sendall(seal("3.3", "to_device", 1, DP_QUERY, {"gwId": "x"}, key=sim.key.encode()))
+            before = memory_kb(sim)
+            with sim.client() as c:
+                c.heartbeat()
+                both = descriptors(sim)
+                change = {"42": "x" * 250, "43": "y" * 250, "44": "z" * 250}
+                end = time.monotonic() + PATIENCE_S
+                while descriptors(sim) == both and time.monotonic() < end:
+                    for _ in range(100):
+                        c.set(change)
+                self.assertLess(descriptors(sim), both, "the deaf client is still there")
+                self.assertFlat(sim, before, 8192)
+
     def test_many_clients_at_once_each_get_their_own_answers(self):
         with Sim("-P", "3.4", "--max-clients", 0) as sim:
             failures = []
