@@ -241,7 +241,7 @@ static void end(struct world *w, int way)
 
 static void step(struct world *w, const struct tape_record *t)
 {
-    int way = t->connection % 2;
+    int way = w->context & CONTEXT_MIXED ? 0 : t->connection % 2;
     switch (t->operation) {
     case TAPE_TO:
     case TAPE_FROM:

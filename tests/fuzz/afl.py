@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Two harnesses run under AFL++ with the shared mutators, for a few thousand executions each.
 
-    afl.py SOURCES HARNESS...
+    afl.py SOURCES libfuzz_afl.so HARNESS...
 
 Also holds the table in fuzz/common/afl.c against what each harness says of itself."""
 import os
@@ -39,7 +39,7 @@ def number(stats, key):
 
 
 def main():
-    source, harnesses = pathlib.Path(sys.argv[1]), sys.argv[2:]
+    source, mutators, harnesses = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
     if not forms_agree(source):
         return 1
     if not all(shutil.which(tool) for tool in ("afl-fuzz", "afl-clang-fast", "meson", "ninja")):
@@ -53,7 +53,7 @@ def main():
         programs = [f"fuzz/fuzz_{h}" for h in harnesses]
         for command in (["meson", "setup", str(build), str(source), "-Dfuzz=afl", "-Dtests=false", "-Dprograms=false",
                          "-Ddocs=disabled", "-Db_lundef=false", "--buildtype=release"],
-                        ["ninja", "-C", str(build), "-j2", *programs, "fuzz/libfuzz_afl.so"]):
+                        ["ninja", "-C", str(build), "-j2", *programs]):
             made = subprocess.run(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             if made.returncode != 0:
                 print(made.stdout[-4000:])
@@ -65,7 +65,7 @@ def main():
             for path in sorted((source / "corpus" / h).iterdir())[::12]:
                 (seeds / path.name).write_bytes(path.read_bytes())
             run_env = dict(env, TUYAWIRE_FUZZ_HARNESS=h, AFL_CUSTOM_MUTATOR_ONLY="1",
-                           AFL_CUSTOM_MUTATOR_LIBRARY=str(build / "fuzz/libfuzz_afl.so"))
+                           AFL_CUSTOM_MUTATOR_LIBRARY=mutators)
             run = subprocess.run(["afl-fuzz", "-i", str(seeds), "-o", str(out), "-s", "1", "-E", "20000", "-V", "60",
                                   "-t", "5000", "--", str(build / f"fuzz/fuzz_{h}")], env=run_env, text=True,
                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

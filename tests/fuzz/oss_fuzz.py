@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""fuzz/oss-fuzz/build.sh, run as OSS-Fuzz runs it, leaves working fuzzers, seed corpora and dictionaries in $OUT.
+"""fuzz/oss-fuzz/build.sh, run as OSS-Fuzz runs it, leaves working fuzzers, seed corpora and dictionaries in $OUT; and
+a short campaign over the same build finds nothing, reports, and goes on where it stopped.
 
     oss_fuzz.py SOURCES [HARNESS...]      harnesses that have to be there"""
+import json
 import os
 import pathlib
 import shutil
@@ -54,6 +56,21 @@ def main():
             if run.returncode != 0:
                 print(f"{name} does not work:\n{run.stdout[-3000:]}")
                 return 1
+        command = [sys.executable, str(source / "fuzz/campaign"), "--build", str(work / "build"), "--out",
+                   str(root / "campaign"), "--jobs", "2", "--time"]
+        for seconds in ("20", "2"):
+            ran = subprocess.run(command + [seconds], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            if ran.returncode != 0:
+                print(f"the campaign found something or did not run:\n{ran.stdout[-3000:]}")
+                for log in (root / "campaign/crashes").glob("*/*.log"):
+                    print(f"--- {log}\n{log.read_text(errors='replace')[-2500:]}")
+                return 1
+            print(ran.stdout)
+        report = json.loads((root / "campaign/report.json").read_text())["harnesses"]
+        silent = [h for h in harnesses if report[h]["executions"] == 0 and report[h]["runs"] > 0]
+        if silent or "<table>" not in (root / "campaign/report.html").read_text():
+            print(f"ran without executions: {silent}, or the report is empty")
+            return 1
         print(f"{len(found)} fuzzers built and run, each with seeds, dictionary and options")
     return 0
 
