@@ -29,7 +29,7 @@ static const char help[] =
     "  -P, --protocol VERSION     3.1 .. 3.5, where the bytes do not tell; default auto\n"
     "\n"
     "output\n"
-    "  -T FORMAT                  text (default), json, csv (data points over time), fields\n"
+    "  -T, --format FORMAT        text (default), json, csv (data points over time), fields\n"
     "      --json                 the same as -T json\n"
     "  -e, --field NAME           with -T fields, repeated: time, cmd, seq, device, dp.19, dps.cur_power, ..\n"
     "  -Y, --display EXPR         only what fits: 'cmd == CONTROL && dp.19 > 500'\n"
