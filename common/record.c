@@ -18,7 +18,18 @@ enum {
 /* see common/record.h */
 void record_init(struct record *r)
 {
-    *r = (struct record){.version = -1, .framing = -1, .seq = -1, .cmd = -1, .retcode = -1};
+    const struct tw_span none = {0};
+    /* Field by field: a wipe of the whole costs more than a line's worth of numbers. */
+    r->time_ns = r->flow = 0;
+    r->src = r->dst = r->detail = NULL;
+    r->dir = RECORD_DIR_UNKNOWN;
+    r->device = r->name = r->where = r->payload = none;
+    r->version = r->framing = -1;
+    r->seq = r->cmd = r->retcode = -1;
+    r->integrity = RECORD_UNCHECKED;
+    r->key = RECORD_KEY_NONE;
+    r->has_header = r->payload_is_json = false;
+    r->error = TW_OK;
 }
 
 void record_set_frame(struct record *r, const struct tw_frame *f)
@@ -36,7 +47,8 @@ void record_set_message(struct record *r, const struct tw_message *m)
     r->cmd = m->command;
     r->retcode = m->has_retcode ? (int64_t)tw_retcode(m->retcode) : -1;
     r->has_header = m->has_header;
-    r->header = m->header;
+    if (m->has_header)
+        r->header = m->header;
     r->payload = m->payload;
 }
 

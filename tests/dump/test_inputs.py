@@ -1,5 +1,6 @@
 """Every file format, link type and IP version yields the same messages."""
 
+import json
 import unittest
 
 import mangle
@@ -84,6 +85,58 @@ class Inputs(DumpTest):
         """--port names the client's port: then the frames tell who is the device."""
         path = mangle.save(self.path("x"), segments(self.talk.frames, device=("192.0.2.33", 51000)))
         self.check("-r", path, "--port", "51000")
+
+
+class Pcapng(DumpTest):
+    def setUp(self):
+        super().setUp()
+        self.talk = Talk("3.3")
+
+    def test_several_link_types_in_one_file(self):
+        """A capture of two interfaces: every packet comes over either, and a third kind of link is said to be unknown."""
+        packets = segments(self.talk.frames)
+        e, b = "<", mangle._block
+        out = b(e, 0x0A0D0D0A, mangle.struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
+        for link in (1, 276, 147):
+            out += b(e, 1, mangle.struct.pack("<HHI", link, 0, 0))
+        for i, p in enumerate(packets):
+            link = ("ethernet", "sll2")[i % 2]
+            for at, data, length in mangle.frames_of([p], link):
+                out += b(e, 6, mangle.struct.pack("<IIIII", i % 2, (at // 1000) >> 32, (at // 1000) & 0xFFFFFFFF, len(data), length) + data)
+        out += b(e, 6, mangle.struct.pack("<IIIII", 2, 0, 0, 4, 4) + b"junk") + b(e, 0x0BAD, b"a block nobody knows") + b(e, 5, bytes(12))
+        self.path("x").write_bytes(out)
+        result = dump("-r", self.path("x"), "--key", KEY.decode(), "--json")
+        self.assertEqual(seen(map(json.loads, result.stdout.splitlines())), expected(self.talk.said))
+        self.assertIn("(147) is not read", result.stderr)
+
+    def test_several_sections_in_both_byte_orders(self):
+        packets = segments(self.talk.frames)
+        data = mangle.pcapng(packets[:9]) + mangle.pcapng(packets[9:], big_endian=True, nano=False, link="raw")
+        self.path("x").write_bytes(data)
+        self.assertEqual(seen(records("-r", self.path("x"), "--key", KEY.decode(), "ip")), expected(self.talk.said))
+
+    def test_simple_and_obsolete_packets(self):
+        packets = segments(self.talk.frames)
+        e, b = "<", mangle._block
+        out = b(e, 0x0A0D0D0A, mangle.struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)) + b(e, 1, mangle.struct.pack("<HHI", 1, 0, 0))
+        for i, (at, data, length) in enumerate(mangle.frames_of(packets)):
+            ticks = at // 1000
+            out += b(e, 3, mangle.struct.pack("<I", length) + data) if i % 2 else \
+                b(e, 2, mangle.struct.pack("<HHIIII", 0, 0, ticks >> 32, ticks & 0xFFFFFFFF, len(data), length) + data)
+        self.path("x").write_bytes(out)
+        self.assertEqual(seen(records("-r", self.path("x"), "--key", KEY.decode())), expected(self.talk.said))
+
+    def test_damage_names_the_packet(self):
+        packets = segments(self.talk.frames)
+        whole = mangle.pcapng(packets)
+        at = len(mangle.pcapng(packets[:7]))
+        for damage, words in ((b"\0\0\0\0", "absurd"), (b"\xff\xff\xff\x7f", "absurd")):
+            self.path("x").write_bytes(whole[:at + 4] + damage + whole[at + 8:])
+            result = dump("-r", self.path("x"), "--key", KEY.decode(), "--json")
+            with self.subTest(damage=damage):
+                self.assertEqual(result.returncode, 7)
+                self.assertRegex(result.stderr, f"packet 8: .*{words}")
+                self.assertEqual(len(result.stdout.splitlines()), 4)
 
 
 class Cut(DumpTest):

@@ -15,7 +15,7 @@
 #include "packet.h"
 
 enum {
-    READ_SIZE = 256 << 10,
+    READ_SIZE = 64 << 10,
     SNAP_LEN = 262144,
     LIVE_TIMEOUT_MS = 100, /* how long a live packet may wait for company */
     LIVE_BUFFER = 8 << 20,
@@ -50,6 +50,7 @@ struct capture {
     struct filter_program programs[LINK_TYPES_MAX];
     unsigned n_programs;
     volatile int stopped;
+    bool said_unknown_link;
     uint64_t n_packets, size;
     char name[200];
 };
@@ -166,7 +167,8 @@ static struct stream *stream_open(int fd)
 
 static int compile(struct capture *c, struct filter_program *p, int link_type, struct why *why)
 {
-    pcap_t *dead = pcap_open_dead(link_type, SNAP_LEN);
+    /* In files raw IP has a number of its own, since systems disagree about it; all others are the same. */
+    pcap_t *dead = pcap_open_dead(link_type == LINK_RAW ? DLT_RAW : link_type, SNAP_LEN);
     if (dead == NULL)
         return why_set(why, "out of memory");
     p->link_type = link_type;
@@ -178,7 +180,7 @@ static int compile(struct capture *c, struct filter_program *p, int link_type, s
 }
 
 /* Does the filter let this packet through? A link type for which the filter makes no sense passes nothing. */
-static bool passes(struct capture *c, const struct capture_packet *p)
+static bool passes(struct capture *c, const struct capfile_packet *p)
 {
     if (c->filter == NULL)
         return true;
@@ -345,7 +347,7 @@ int capture_open_live(struct capture **out, const char *interface, const char *f
 
 /* ---- Reading -------------------------------------------------------------------------------------------------------- */
 
-static enum capture_result next_live(struct capture *c, struct capture_packet *p, struct why *why)
+static enum capture_result next_live(struct capture *c, struct capfile_packet *p, struct why *why)
 {
     struct pcap_pkthdr *header;
     const u_char *data;
@@ -360,7 +362,7 @@ static enum capture_result next_live(struct capture *c, struct capture_packet *p
     }
     c->n_packets++;
     bool nano = pcap_get_tstamp_precision(c->pcap) == PCAP_TSTAMP_PRECISION_NANO;
-    *p = (struct capture_packet){
+    *p = (struct capfile_packet){
         .link_type = pcap_datalink(c->pcap),
         .data = {data, header->caplen},
         .original_len = header->len,
@@ -388,14 +390,24 @@ static enum capture_result read_on(struct capture *c, struct why *why)
     return s->len == 0 ? CAPTURE_END : fault(c, "the file is cut off inside it", why);
 }
 
-static enum capture_result next_of_file(struct capture *c, struct capture_packet *p, struct why *why)
+/* One interface of a pcapng may be of a kind that is not read while the others are. */
+static void say_unknown_link(struct capture *c, int link_type)
+{
+    struct why why;
+    if (c->said_unknown_link)
+        return;
+    c->said_unknown_link = true;
+    check_link_type(c, link_type, &why);
+    say_warn("packet %llu: %s; such packets are passed over", (unsigned long long)c->n_packets, why.text);
+}
+
+static enum capture_result next_of_file(struct capture *c, struct capfile_packet *p, struct why *why)
 {
     struct stream *s = c->stream;
-    struct capfile_packet packet;
     size_t used;
     for (;;) {
         enum capture_result r;
-        switch (capfile_next(&c->file, &packet, &used, s->data + s->at, s->len - s->at)) {
+        switch (capfile_next(&c->file, p, &used, s->data + s->at, s->len - s->at)) {
         case CAPFILE_NEED_MORE:
             r = read_on(c, why);
             if (r != CAPTURE_IDLE)
@@ -407,13 +419,14 @@ static enum capture_result next_of_file(struct capture *c, struct capture_packet
         }
         s->at += used;
         c->n_packets++;
-        *p = (struct capture_packet){packet.link_type, packet.data, packet.original_len, packet.time_ns};
+        if (!link_known(p->link_type))
+            say_unknown_link(c, p->link_type);
         if (c->filter == NULL || passes(c, p))
             return CAPTURE_PACKET;
     }
 }
 
-enum capture_result capture_next(struct capture *c, struct capture_packet *p, struct why *why)
+enum capture_result capture_next(struct capture *c, struct capfile_packet *p, struct why *why)
 {
     if (c->stopped)
         return CAPTURE_END;

@@ -7,17 +7,11 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "capfile.h"
 #include "common/say.h"
 #include "tuyawire/span.h"
 
 struct capture;
-
-struct capture_packet {
-    int link_type;
-    struct tw_span data;   /* as captured; borrowed until the next call */
-    uint32_t original_len; /* on the wire */
-    uint64_t time_ns;      /* since 1970 */
-};
 
 enum capture_result {
     CAPTURE_PACKET,
@@ -35,7 +29,7 @@ int capture_open_file(struct capture **out, const char *path, const char *filter
 int capture_open_live(struct capture **out, const char *interface, const char *filter, struct why *why);
 
 /* @param why  filled on CAPTURE_FAULT: names the packet */
-enum capture_result capture_next(struct capture *c, struct capture_packet *p, struct why *why);
+enum capture_result capture_next(struct capture *c, struct capfile_packet *p, struct why *why);
 
 /* Bytes of the file that were read, and its size; 0: unknown. */
 uint64_t capture_position(const struct capture *c);

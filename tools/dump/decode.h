@@ -26,11 +26,11 @@ struct conversation {
     int labelled_device;                 /* the side that is fed as TW_FROM_DEVICE */
     char *where[2];                      /* per side: record_where() of its messages; owned, NULL: not made yet */
     size_t where_len[2];
-    bool remembered;                     /* the address book knows version and key */
+    bool remembered; /* the address book knows version and key */
     enum tw_version remembered_version;
     size_t remembered_key;
-    size_t key_index;                    /* in the keyring, or TW_NO_INDEX */
-    struct tw_span id;                   /* device id, borrowed from the keyring or id_text */
+    size_t key_index;  /* in the keyring, or TW_NO_INDEX */
+    struct tw_span id; /* device id, borrowed from the keyring or id_text */
     char id_text[64];
     const struct devices_entry *device; /* NULL: not in the list */
     bool id_proven;                     /* by a key or a body, not only by an announcement */

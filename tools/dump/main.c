@@ -297,7 +297,7 @@ static uint64_t now_ns(void)
 /* Packets until the input ends. @return 0, or EXIT_CODE_INPUT when it ends too early */
 static int read_packets(struct program *p, struct capture *c, bool live)
 {
-    struct capture_packet packet;
+    struct capfile_packet packet;
     struct why why;
     progress_start(&p->progress, !live && !p->settings.quiet);
     for (unsigned n = 1;; n++) {

@@ -7,7 +7,7 @@
 #include "common/hex.h"
 #include "common/say.h"
 
-enum { OUT_CAP = 256 << 10 };
+enum { OUT_CAP = 128 << 10 };
 
 int out_init(struct out *o, int fd)
 {
