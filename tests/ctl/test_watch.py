@@ -24,7 +24,7 @@ class Watch:
     def __init__(self, port, device_id, key, version, *options):
         self.process = subprocess.Popen(
             [program("tuya-ctl"), "--host", "127.0.0.1", "--port", str(port), "--id", device_id, "-P", version, "--json",
-             *options, "watch"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+             "--discovery-port", "61020", "--broadcast", "127.255.255.255", *options, "watch"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env={**os.environ, "TUYA_LOCAL_KEY": key})
         self.events, self.queue = [], queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -139,6 +139,23 @@ class Watches(unittest.TestCase):
             w.wait_for(lambda e: e["event"] == "disconnected")
             self.assertGreater(time.monotonic() - start, 2.5)  # 1 s, then 2 s
             self.assertEqual(w.stop(), 0)
+
+    def test_a_device_that_moves_is_found_again(self):
+        base = 50000 + os.getpid() % 10000
+        first = Sim("-P", "3.4", "--discovery", "off")
+        with first:
+            with Watch(first.port, first.id, first.key, "3.4", "--retries", "0", "--discovery-port", str(base)) as w:
+                w.wait_for(lambda e: e["event"] == "state")
+                port, device_id = first.port, first.id
+                first.stop()
+                with Sim("-P", "3.4", "--id", device_id, "--listen", "127.0.0.2", "--discovery", "127.0.0.1",
+                         "--discovery-port", base, port=port) as second:
+                    w.wait_for(lambda e: e["event"] == "moved")
+                    w.wait_for(lambda e: e["event"] == "state")
+                    with second.client() as c:
+                        c.set({"9": 4711})
+                    w.wait_for(lambda e: e["event"] == "status" and e["dps"].get("9") == 4711)
+                    self.assertEqual(w.stop(), 0)
 
     def test_a_wrong_key_is_not_tried_for_ever(self):
         for version in ("3.3", "3.4", "3.5"):

@@ -20,6 +20,8 @@ struct discovery {
     size_t n, cap;
     const char *wanted; /* id to stop at; NULL: none */
     bool is_there;
+    bool quiet;       /* about ports that cannot be had */
+    const bool *stop; /* NULL: nobody may */
 };
 
 void discover_options(const struct settings *set, struct finder_options *out)
@@ -112,7 +114,7 @@ static void on_found(void *ctx, const struct found *f)
 static bool is_there(void *ctx)
 {
     const struct discovery *d = ctx;
-    return d->is_there;
+    return d->is_there || (d->stop != NULL && *d->stop);
 }
 
 static int by_address(const void *a, const void *b)
@@ -185,6 +187,7 @@ static int run(struct discovery *d, uv_loop_t *loop, uint64_t ms, struct trouble
     struct link nothing = {.loop = loop};
     tw_crypto *crypto;
     discover_options(d->set, &options);
+    options.quiet = d->quiet;
     if (tw_crypto_new(&crypto, 2) != TW_OK)
         return trouble_set(t, TROUBLE_OURS, "", "the cryptographic library does not work");
     int rc = finder_open(&finder, loop, crypto, &options, on_found, d, t);
@@ -219,6 +222,19 @@ enum exit_code command_discover(const struct settings *set, uv_loop_t *loop)
     return code;
 }
 
+static void take_address(const struct discovery *d, struct target *target)
+{
+    for (size_t i = 0; i < d->n; i++) {
+        if (strcmp(d->list[i].id, target->id) != 0)
+            continue;
+        snprintf(target->host, sizeof target->host, "%s", d->list[i].ip);
+        if (!target->has_version && !d->set->has_protocol && d->list[i].has_version) {
+            target->has_version = true;
+            target->version = d->list[i].version;
+        }
+    }
+}
+
 enum exit_code discover_address(const struct settings *set, uv_loop_t *loop, struct target *target)
 {
     struct discovery d = {.set = set, .wanted = target->id};
@@ -234,15 +250,21 @@ enum exit_code discover_address(const struct settings *set, uv_loop_t *loop, str
             "with `tuya-ctl discover`",
             target->entry != NULL ? target->entry->name : target->id);
     }
-    for (size_t i = 0; code == EXIT_CODE_OK && i < d.n; i++) {
-        if (strcmp(d.list[i].id, target->id) != 0)
-            continue;
-        snprintf(target->host, sizeof target->host, "%s", d.list[i].ip);
-        if (!target->has_version && !set->has_protocol && d.list[i].has_version) {
-            target->has_version = true;
-            target->version = d.list[i].version;
-        }
-    }
+    if (code == EXIT_CODE_OK)
+        take_address(&d, target);
     free(d.list);
     return code;
+}
+
+bool discover_moved(const struct settings *set, uv_loop_t *loop, struct target *target, uint64_t ms, const bool *stop)
+{
+    struct discovery d = {.set = set, .wanted = target->id, .quiet = true, .stop = stop};
+    struct trouble ignored;
+    char before[sizeof target->host];
+    memcpy(before, target->host, sizeof before);
+    bool moved = run(&d, loop, ms, &ignored) == 0 && d.is_there;
+    if (moved)
+        take_address(&d, target);
+    free(d.list);
+    return moved && strcmp(before, target->host) != 0;
 }

@@ -1,6 +1,7 @@
 /* settings.c - see settings.h. */
 #include "settings.h"
 #include <getopt.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,18 +54,28 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
+SAY_FORMAT(2, 3) static int wrong_usage(const char *option, const char *format, ...)
+{
+    struct why why;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(why.text, sizeof why.text, format, args);
+    va_end(args);
+    (void)say_usage(option, "%s", why.text);
+    return -1;
+}
+
 static int read_text(const char **out, const char *name, size_t max)
 {
     if (optarg[0] == '\0' || strlen(optarg) > max)
-        return say_usage(name, "expected 1 to %zu characters, got %zu", max, strlen(optarg)) != 0 ? -1 : 0;
+        return wrong_usage(name, "expected 1 to %zu characters, got %zu", max, strlen(optarg));
     *out = optarg;
     return 0;
 }
 
 static int wrong(const char *name, const struct why *why)
 {
-    (void)say_usage(name, "%s", why->text);
-    return -1;
+    return wrong_usage(name, "%s", why->text);
 }
 
 static int read_option(struct settings *s, int option)
@@ -91,7 +102,7 @@ static int read_option(struct settings *s, int option)
         if (opt_seconds(&s->session.timeout_ms, optarg, TIMEOUT_MAX_S, &why) != 0)
             return wrong("--timeout", &why);
         if (s->session.timeout_ms == 0)
-            return say_usage("--timeout", "expected more than 0 seconds") != 0 ? -1 : 0;
+            return wrong_usage("--timeout", "expected more than 0 seconds");
         return 0;
     case O_RETRIES:
         if (opt_integer(&n, optarg, 0, RETRIES_MAX, &why) != 0)
@@ -110,7 +121,7 @@ static int read_option(struct settings *s, int option)
         return 0;
     case O_BROADCAST:
         if (s->n_broadcast == sizeof s->broadcast / sizeof s->broadcast[0])
-            return say_usage("--broadcast", "at most 8 addresses") != 0 ? -1 : 0;
+            return wrong_usage("--broadcast", "at most 8 addresses");
         s->broadcast[s->n_broadcast++] = optarg;
         return 0;
     case 'h': help_print(); exit(EXIT_CODE_OK);

@@ -1,15 +1,22 @@
 /* watch.c - keep a connection and print every push as it comes, until interrupted.
  *
  * A connection that breaks is made again after 1, 2, 4 .. 60 seconds (spec section 4.5: hammering locks out the
- * phone app). After each connection the device is asked for everything, so that what changed meanwhile is not lost. */
+ * phone app). If the device stays away it may have another address, so its announcements are listened to. After each
+ * connection the device is asked for everything, so that what changed meanwhile is not lost. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/time.h>
 #include "commands.h"
+#include "discover.h"
 #include "show.h"
 #include "tuyawire/error.h"
 
-enum { BACKOFF_FIRST_MS = 1000, BACKOFF_MAX_MS = 60000 };
+enum {
+    BACKOFF_FIRST_MS = 1000,
+    BACKOFF_MAX_MS = 60000,
+    SEARCH_AFTER = 2, /* failures in a row, then it may have another address: ours */
+    SEARCH_MS = 6000, /* a period of announcements */
+};
 
 struct watch {
     struct session *s;
@@ -146,12 +153,13 @@ static bool is_lasting(const struct trouble *t)
 
 enum exit_code command_watch(struct session *s, const struct settings *set, int n, char **arguments)
 {
-    (void)set, (void)n, (void)arguments;
+    (void)n, (void)arguments;
     static const int numbers[2] = {SIGINT, SIGTERM};
     struct watch w = {.s = s};
     struct trouble t;
     enum exit_code code = EXIT_CODE_OK;
     uint64_t backoff = BACKOFF_FIRST_MS;
+    unsigned failures = 0;
     bool was_connected = false;
     for (int i = 0; i < 2; i++) {
         uv_signal_init(s->loop, &w.signals[i]);
@@ -166,6 +174,7 @@ enum exit_code command_watch(struct session *s, const struct settings *set, int 
         if (session_open(s, &t) == 0) {
             put_event(s, "connected", NULL);
             backoff = BACKOFF_FIRST_MS;
+            failures = 0;
             if (first_picture(&w, &t) == 0) {
                 was_connected = true;
                 session_wait(s, is_interrupted, &w, UINT64_MAX / 2);
@@ -183,6 +192,10 @@ enum exit_code command_watch(struct session *s, const struct settings *set, int 
         }
         put_event(s, "disconnected", t.what);
         pause_for(&w, backoff);
+        bool is_gone = t.kind == TROUBLE_REFUSED || t.kind == TROUBLE_UNREACHABLE;
+        if (!w.interrupted && is_gone && s->target.id[0] != '\0' && ++failures >= SEARCH_AFTER &&
+            discover_moved(set, s->loop, &s->target, SEARCH_MS, &w.interrupted))
+            put_event(s, "moved", s->target.host);
         backoff = 2 * backoff < BACKOFF_MAX_MS ? 2 * backoff : BACKOFF_MAX_MS;
     }
     s->on_event = NULL;
