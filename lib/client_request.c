@@ -320,6 +320,10 @@ static int on_ack(struct tw_client *c, struct request *r, const struct tw_messag
 
 static int on_reply(struct tw_client *c, struct request *r, const struct tw_message *m)
 {
+    if (r->delivered) { /* a null map whose values came in a STATUS before */
+        remove_request(c, r);
+        return TW_OK;
+    }
     struct tw_client_event ev = tw__client_event(TW_CLIENT_REPLY, m);
     if (ev.return_code != 0)
         return finish_refused(c, r, &ev);
