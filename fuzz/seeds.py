@@ -178,6 +178,7 @@ def engines(corpus):
         client("day", hello, *calls)
         client("day-numbered", hello, *calls, bits=0x08)
         client("day-null-map", hello, *calls, bits=0x10)
+        client("day-without-randomness", hello, *calls, bits=0x80)
         client("day-sub-device", hello, *calls, bits=0x40)
         client("asked-before-established", record(ACT, b"\0"), record(ACT, b"\x01" + dps), hello, record(HANDSHAKE))
         client("device22", hello, record(ACT, b"\0"), message(query, b"json obj data unvalid", 0x40, 1),
@@ -267,6 +268,12 @@ def texts(corpus):
     corpus.put("keylog", "version-without-sessions", line.replace(b"3.4", b"3.3"))
     corpus.put("keylog", "no-newline-at-end", line)
     corpus.put("keylog", "long-id", line + b" " + b"i" * 70 + b"\n")
+    numbers = b"".join(struct.pack(">I", n) for n in range(80))
+    corpus.put("names", "numbers", numbers)
+    for v in VERSIONS + ["3.6", "3"]:
+        corpus.put("names", "version-" + v, v.encode())
+    corpus.put("names", "keys", b"".join(bytes([n * 37 % 256]) + b"0123456789abcdef" for n in range(40)))
+    corpus.put("names", "retcodes", bytes.fromhex("01000000000000010a0b0c0d7f000000"))
     for name, body in (("empty", b""), ("not-json", b"json obj data unvalid"), ("nul-behind", b"{}\0\0"),
                        ("depth-32", b'{"a":' * 31 + b"{}" + b"}" * 31), ("depth-33", b'{"a":' * 32 + b"{}" + b"}" * 32),
                        ("duplicate-members", b'{"dps":{"1":true,"1":false},"dps":{"1":1}}'),

@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         CHECK(why.text[0] != '\0');
     size_t len, len_again;
     char *text = state_write(&fleet, 0, 1, &len);
-    CHECK(text != NULL && tw_json_check((struct tw_span){(const uint8_t *)text, len}) == TW_OK);
+    CHECK(text != NULL);
     CHECK(state_apply(&fleet, (struct tw_span){(const uint8_t *)text, len}, 0, NULL, NULL, &why) >= 0);
     char *again = state_write(&fleet, 0, 1, &len_again); /* now with every member a plug can have */
     CHECK(again != NULL);

@@ -15,10 +15,10 @@ static const struct fuzz_harness known[] = {
     {"device", "", FUZZ_TAPE, FUZZ_KEYS_CONNECTION, 1},     {"devices", "", FUZZ_TEXT, FUZZ_KEYS_CONNECTION, 0},
     {"discovery", "", FUZZ_STREAM, FUZZ_KEYS_DISCOVERY, 0}, {"dump", "", FUZZ_CAPTURE, FUZZ_KEYS_CONNECTION, 0},
     {"frame", "", FUZZ_STREAM, FUZZ_KEYS_CONNECTION, 1},    {"keylog", "", FUZZ_TEXT, FUZZ_KEYS_CONNECTION, 0},
-    {"observer", "", FUZZ_TAPE, FUZZ_KEYS_CONNECTION, 1},   {"open", "", FUZZ_STREAM, FUZZ_KEYS_CONNECTION, 1},
-    {"pair", "", FUZZ_TAPE, FUZZ_KEYS_CONNECTION, 1},       {"profile", "", FUZZ_TEXT, FUZZ_KEYS_CONNECTION, 0},
-    {"session", "", FUZZ_TAPE, FUZZ_KEYS_CONNECTION, 1},    {"snapshot", "", FUZZ_TEXT, FUZZ_KEYS_CONNECTION, 0},
-    {"tcp", "", FUZZ_TAPE, FUZZ_KEYS_CONNECTION, 1},
+    {"names", "", FUZZ_TEXT, FUZZ_KEYS_CONNECTION, 0},      {"observer", "", FUZZ_TAPE, FUZZ_KEYS_CONNECTION, 1},
+    {"open", "", FUZZ_STREAM, FUZZ_KEYS_CONNECTION, 1},     {"pair", "", FUZZ_TAPE, FUZZ_KEYS_CONNECTION, 1},
+    {"profile", "", FUZZ_TEXT, FUZZ_KEYS_CONNECTION, 0},    {"session", "", FUZZ_TAPE, FUZZ_KEYS_CONNECTION, 1},
+    {"snapshot", "", FUZZ_TEXT, FUZZ_KEYS_CONNECTION, 0},   {"tcp", "", FUZZ_TAPE, FUZZ_KEYS_CONNECTION, 1},
 };
 struct fuzz_harness fuzz_harness;
 
