@@ -1,6 +1,7 @@
-"""Run the tests of a module side by side: they wait for processes most of the time."""
+"""Run the tests of a module side by side: they wait for processes most of the time. And ports for them."""
 
 import os
+import socket
 import sys
 import threading
 import time
@@ -8,6 +9,26 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 
 _lock = threading.Lock()
+
+
+_next_port = [10000 + os.getpid() % 2400 * 9]  # below the ephemeral ones
+
+
+def udp_ports():
+    """Three UDP ports in a row that nobody has, for --discovery-port."""
+    with _lock:
+        while True:
+            _next_port[0] += 3
+            sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
+            try:
+                for i, s in enumerate(sockets):
+                    s.bind(("0.0.0.0", _next_port[0] + i))
+                return _next_port[0]
+            except OSError:
+                continue
+            finally:
+                for s in sockets:
+                    s.close()
 
 
 def _run(test):

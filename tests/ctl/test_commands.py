@@ -3,6 +3,8 @@ of devices that answer in another order, not at all, or with another text."""
 
 import json
 import os
+import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -388,6 +390,34 @@ class Commands(unittest.TestCase):
         for version in ("3.4", "3.5"):
             with Busy(version) as plug:
                 self.fails(ctl(plug, "--retries", "0", "status"), 3, "no place for another client")
+
+    def test_resets(self):
+        class Resets(FakePlug):
+            def serve(self, talk):
+                talk.peer.recv(4096)
+                talk.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+        for version in VERSIONS:
+            with self.subTest(version), Resets(version) as plug:
+                self.fails(ctl(plug, "--retries", "1", "status"), 3, "reset the connection", "off and on")
+                self.assertGreaterEqual(plug.connections, 2)
+
+    def test_a_host_that_does_not_answer(self):
+        # A listener whose queue is full answers no SYN, as a host that is off does
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            s.listen(0)
+            fillers = [socket.socket() for _ in range(4)]
+            for c in fillers:
+                c.setblocking(False)
+                c.connect_ex(s.getsockname())
+            start = time.monotonic()
+            self.fails(run("tuya-ctl", "--host", "127.0.0.1", "--port", s.getsockname()[1], "-P", "3.3", "--timeout", "1",
+                           "status", env={"TUYA_LOCAL_KEY": KEY.decode()}), 3, "does not answer to a connection",
+                       "tuya-ctl discover")
+            self.assertLess(time.monotonic() - start, 20)
+            for c in fillers:
+                c.close()
 
     def test_unknown_hosts(self):
         self.fails(run("tuya-ctl", "--host", "no-such-host.invalid", "-P", "3.3", "--timeout", "3", "--retries", "0",

@@ -196,7 +196,7 @@ class Diagnose(unittest.TestCase):
                            options=("--cid", "ffffffffffffffff"), words=["--cid"])
 
     def test_wrong_id_by_its_announcement(self):
-        base = 40000 + os.getpid() % 10000
+        base = parallel.udp_ports()
         with Sim("-P", "3.5", "--discovery", "127.0.0.1", "--discovery-port", base) as sim:
             line = self.diagnose(sim.port, "wrong-id", "--discovery-port", base, key=sim.key, device_id="another")
             self.assertIn(sim.id, " ".join(line["evidence"]))

@@ -9,31 +9,11 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 
 import parallel
+from parallel import udp_ports as ports
 import tuyapeer as tp
 from sim import Sim, run
 
 LOOPBACK = ("--broadcast", "127.255.255.255")
-_lock = threading.Lock()
-_next = [20000 + os.getpid() % 4000 * 8]
-
-
-def ports():
-    """Three UDP ports in a row that nobody has."""
-    with _lock:
-        while True:
-            _next[0] += 3
-            sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
-            try:
-                for i, s in enumerate(sockets):
-                    s.bind(("0.0.0.0", _next[0] + i))
-                return _next[0]
-            except OSError:
-                continue
-            finally:
-                for s in sockets:
-                    s.close()
-
-
 def discover(base, *options, timeout=6, env=None):
     return run("tuya-ctl", "--discovery-port", base, *LOOPBACK, "--timeout", timeout, *options, "discover", env=env)
 

@@ -141,7 +141,7 @@ class Watches(unittest.TestCase):
             self.assertEqual(w.stop(), 0)
 
     def test_a_device_that_moves_is_found_again(self):
-        base = 50000 + os.getpid() % 10000
+        base = parallel.udp_ports()
         first = Sim("-P", "3.4", "--discovery", "off")
         with first:
             with Watch(first.port, first.id, first.key, "3.4", "--retries", "0", "--discovery-port", str(base)) as w:
