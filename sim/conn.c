@@ -244,9 +244,22 @@ static void lobby_input(struct conn *c, const uint8_t *bytes, size_t n)
         size_t used = 0;
         switch (finder_look(c->server->finder, c->lobby, c->lobby_len, &d, &used)) {
         case FIND_MORE: return;
-        case FIND_NOBODY: conn_close(c, "no device has this key"); return;
-        case FIND_HEARTBEAT: conn_write(c, heartbeat_reply, sizeof heartbeat_reply); break;
-        case FIND_SKIP: break;
+        case FIND_NOBODY:
+            if (c->tap != NULL)
+                tap_unknown(c, false, c->lobby, c->lobby_len, TW_E_NO_KEY);
+            conn_close(c, "no device has this key");
+            return;
+        case FIND_HEARTBEAT:
+            if (c->tap != NULL) {
+                tap_unknown(c, false, c->lobby, used, TW_OK);
+                tap_unknown(c, true, heartbeat_reply, sizeof heartbeat_reply, TW_OK);
+            }
+            conn_write(c, heartbeat_reply, sizeof heartbeat_reply);
+            break;
+        case FIND_SKIP:
+            if (c->tap != NULL)
+                tap_unknown(c, false, c->lobby, used, TW_E_NO_KEY);
+            break;
         case FIND_DEVICE: {
             uint8_t *lobby = c->lobby;
             size_t len = c->lobby_len;
@@ -343,6 +356,8 @@ int conn_adopt(struct conn *c, struct device *d)
         conn_close(c, "out of memory");
         return -1;
     }
+    if (o->n_conns == 0)
+        outlet_settle(o);
     c->outlet = o;
     c->next_of_outlet = o->conns;
     if (o->conns != NULL)

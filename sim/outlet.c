@@ -134,6 +134,16 @@ void outlet_push(struct outlet *o)
         push_plug(o, d->children[i].plug, d->children[i].cid);
 }
 
+void outlet_settle(struct outlet *o)
+{
+    struct device *d = o->device;
+    device_advance(d, server_now_ms(o->server));
+    plug_drop_due(d->plug);
+    for (size_t i = 0; i < d->n_children; i++)
+        plug_drop_due(d->children[i].plug);
+    o->changes++;
+}
+
 static void on_push_due(void *ctx, uint64_t arg)
 {
     (void)arg;

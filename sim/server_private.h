@@ -145,7 +145,8 @@ int outlet_save(struct outlet *o);  /* before a control is acknowledged; 0 also 
 void outlet_push(struct outlet *o); /* everything due, to every client, now */
 void outlet_push_later(struct outlet *o, uint32_t delay_ms); /* once, however often it is asked for */
 void outlet_arm(struct outlet *o);                           /* the plug's own timer */
-void outlet_wake(struct outlet *o);                          /* it is due */
+void outlet_settle(struct outlet *o); /* what nobody was there to hear is not told to the next who comes */
+void outlet_wake(struct outlet *o);   /* it is due */
 
 /* ---- conn.c ---- */
 
@@ -172,6 +173,8 @@ bool tap_wanted(const struct server *s);
 struct tap *tap_open(struct conn *c); /* NULL: nobody listens */
 void tap_close(struct conn *c);
 void tap_message_in(struct conn *c, const struct tw_device_event *ev);
+/* Bytes of a connection whose device is not known (yet). error: TW_OK, or why nobody answers */
+void tap_unknown(struct conn *c, bool from_device, const uint8_t *bytes, size_t n, int error);
 void tap_message_out(struct conn *c, const struct tw_message *m, struct tw_span raw, bool local_key);
 void tap_bytes(struct conn *c, bool from_device, const uint8_t *bytes, size_t n);
 const char *tap_peer(const struct conn *c);

@@ -79,13 +79,15 @@ void tap_bytes(struct conn *c, bool from_device, const uint8_t *bytes, size_t n)
 
 static void begin(const struct conn *c, struct record *r, bool from_device)
 {
-    const struct device *d = c->outlet->device;
     record_init(r);
     r->time_ns = now_ns(c->server);
     r->flow = c->flow;
     r->src = from_device ? c->tap->device : c->tap->client;
     r->dst = from_device ? c->tap->client : c->tap->device;
     r->dir = from_device ? RECORD_FROM_DEVICE : RECORD_TO_DEVICE;
+    if (c->outlet == NULL)
+        return;
+    const struct device *d = c->outlet->device;
     r->device = (struct tw_span){(const uint8_t *)d->id, strlen(d->id)};
     r->version = (int)d->version;
 }
@@ -102,7 +104,7 @@ static enum record_key key_of(const struct device *d, uint32_t command, bool enc
 static void finish(struct conn *c, const struct record *r)
 {
     struct server *s = c->server;
-    const struct device *d = c->outlet->device;
+    const struct device *d = c->outlet != NULL ? c->outlet->device : NULL;
     const struct journal_entry *e = journal_add(s->journal, d, r);
     if (e != NULL)
         server_emit(s, &(struct server_event){
@@ -135,6 +137,33 @@ void tap_message_in(struct conn *c, const struct tw_device_event *ev)
     }
     if (ev->frame.raw.len == 0) {
         snprintf(detail, sizeof detail, "skipped %zu bytes", ev->raw.len);
+        r.detail = detail;
+    }
+    finish(c, &r);
+}
+
+void tap_unknown(struct conn *c, bool from_device, const uint8_t *bytes, size_t n, int error)
+{
+    static const struct tw_frame_rules rules = {TW_INTEGRITY_CRC32, TW_TO_DEVICE, false, TW_FRAME_LENGTH_MAX};
+    if (!journal_wanted(c->server->journal))
+        return;
+    struct record r;
+    begin(c, &r, from_device);
+    r.error = error;
+    if (from_device)
+        r.retcode = 0;
+    char detail[64];
+    struct tw_frame f;
+    size_t used;
+    if (tw_frame_parse(&f, &used, bytes, n, &rules) == TW_OK) {
+        record_set_frame(&r, &f);
+        if (tw_frame_crc_matches(&f))
+            r.integrity = RECORD_INTEGRITY_OK;
+        if (error != TW_OK)
+            r.detail = "no device of this simulation has a key that fits";
+    } else {
+        r.error = TW_E_PREFIX;
+        snprintf(detail, sizeof detail, "skipped %zu bytes", n);
         r.detail = detail;
     }
     finish(c, &r);

@@ -13,7 +13,7 @@ from tuyapeer import (CONTROL, CONTROL_NEW, DP_QUERY, DP_QUERY_NEW, HEART_BEAT, 
                       Closed, Timeout, seal)
 
 VERSIONS = ("3.1", "3.2", "3.3", "3.4", "3.5")
-SILENCE_S = 0.3  # how long nothing has to come; a STATUS would come after 20 ms
+SILENCE_S = 0.15  # how long nothing has to come; a STATUS would come after 20 ms
 
 
 def query_command(version):
@@ -480,6 +480,15 @@ class Pushes(Case):
             self.assertLessEqual({"18", "19"}, set(push.dps))
             self.assertNotIn("1", push.dps)  # rospogrigio/localtuya#194: never DP 1
             self.assertEqual(c.status()["19"], push.dps["19"])
+
+    def test_what_happened_before_is_no_news_to_a_new_client(self):
+        with Sim("--clock", "virtual", control=True) as sim:
+            sim.request("PUT", f"/devices/{sim.id}/load", {"watts": 60.0})
+            sim.request("POST", "/clock/advance", {"ms": 3600000})
+            with sim.client() as c:
+                self.assertSilent(c)
+                self.assertGreater(c.status()["19"], 0)
+                self.assertEqual(c.set({"9": 5})[1].dps, {"9": 5})
 
     def test_button_is_pushed_to_all(self):
         with Sim("-P", "3.4", control=True) as sim, sim.client() as a, sim.client() as b:

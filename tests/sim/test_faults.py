@@ -12,7 +12,7 @@ from sim import PATIENCE_S, Sim, run
 from tuyapeer import (CONTROL, CONTROL_NEW, DP_QUERY, DP_QUERY_NEW, HEART_BEAT, STATUS, UPDATEDPS, Closed, PeerError,
                       Timeout, unseal)
 
-SILENCE_S = 0.3
+SILENCE_S = 0.15  # how long nothing has to come; a STATUS would come after 20 ms
 VERSIONS = ("3.1", "3.3", "3.4", "3.5")
 
 

@@ -74,6 +74,21 @@ class Journal(Folder):
             self.assertEqual((records[1]["error"], records[1]["cmd"]), ("bad_prefix", None))
             self.assertRegex(records[1]["detail"], "skipped [0-9]+ bytes")
 
+    def test_what_nobody_is_meant_by_is_there_without_a_device(self):
+        with Sim("--count", 2, "-P", "3.3:1,3.5:1", journal=True) as sim:
+            with sim.client() as c:
+                c.heartbeat()
+            c = sim.client({**sim.devices[0], "version": "3.5", "key": "not one of these"})
+            c.connect(negotiate=False)
+            c.send(3, bytes(16))
+            c.receive_close()
+            c.close()
+            sim.stop()
+            beat, answer, start = sim.journal()
+            self.assertEqual([(r["device"], r["dir"], r["cmd"], r["error"]) for r in (beat, answer, start)],
+                             [(None, "to_device", 9, None), (None, "from_device", 9, None),
+                              (None, "to_device", 3, "no_key")])
+
     def test_it_is_complete_at_any_time_and_after_kill_9(self):
         with Sim(journal=True) as sim, sim.client() as c:
             c.status()
