@@ -142,9 +142,10 @@ int tw_client_tick(tw_client *c, uint64_t now_ms);
  * They return TW_OK; TW_E_CAPACITY (TW_CLIENT_REQUESTS_MAX wait already); TW_E_ARGUMENT; TW_E_TOO_LARGE (the frame
  * would be longer than TW_FRAME_SIZE_TO_DEVICE_MAX); TW_E_STATE before tw_client_start(); the sticky failure. */
 
-/** All data points, by the command that belongs to the version. A 3.2 or 3.3 device that refuses it is asked in the
- * newer form and then by a null map, as spec section 2 has it; what worked is used from then on. The answer to a null
- * map comes as TW_CLIENT_REPLY with command STATUS and has only those of the usual data points that exist. */
+/** All data points, by the command that belongs to the version. A device that refuses it with "json obj data unvalid"
+ * is asked in the newer form and then by a null map, as spec section 2 has it; what worked is used from then on. The
+ * answer to a null map comes as TW_CLIENT_REPLY with command STATUS and has only those of the usual data points that
+ * exist. */
 int tw_client_query(tw_client *c, uint64_t now_ms, uint32_t *request);
 
 /** These data points, by a null map (CONTROL_NEW with null values). At most 32, better 12: such devices read about
