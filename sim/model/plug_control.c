@@ -187,6 +187,8 @@ int plug_restore(struct plug *p, size_t pos, const struct tw_value *v)
     const struct dp_spec *dp = &p->shape->dps[pos];
     int word = dp->type == DP_ENUM && v->type == TW_VALUE_STRING ? enum_position(dp, v->text) : -1;
     int changed;
+    if (v->type == TW_VALUE_OBJECT || v->type == TW_VALUE_ARRAY)
+        return 0; /* no data point nests, and what nests deep could be written but not read again */
     if (v->type == TW_VALUE_NULL)
         changed = 1;
     else if (dp->type == DP_BOOL && v->type == TW_VALUE_BOOL)
