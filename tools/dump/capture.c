@@ -198,6 +198,13 @@ static bool passes(struct capture *c, const struct capfile_packet *p)
 
 /* ---- Opening -------------------------------------------------------------------------------------------------------- */
 
+static void set_name(struct capture *c, const char *name)
+{
+    size_t n = strnlen(name, sizeof c->name - 1);
+    memcpy(c->name, name, n);
+    c->name[n] = '\0';
+}
+
 static int fail_open(struct capture *c, int rc)
 {
     capture_close(c);
@@ -277,7 +284,7 @@ int capture_open_file(struct capture **out, const char *path, const char *filter
     struct capture *c = calloc(1, sizeof *c);
     if (c == NULL)
         return why_set(why, "out of memory");
-    snprintf(c->name, sizeof c->name, "%s", strcmp(path, "-") == 0 ? "stdin" : path);
+    set_name(c, strcmp(path, "-") == 0 ? "stdin" : path);
     int rc = open_path(c, path, why);
     if (rc == 0)
         rc = read_beginning(c, why);
@@ -314,7 +321,7 @@ int capture_open_live(struct capture **out, const char *interface, const char *f
     struct capture *c = calloc(1, sizeof *c);
     if (c == NULL)
         return why_set(why, "out of memory");
-    snprintf(c->name, sizeof c->name, "%s", interface);
+    set_name(c, interface);
     c->pcap = pcap_create(interface, error);
     if (c->pcap == NULL) {
         why_set(why, "%s: %s", interface, error);
