@@ -26,9 +26,8 @@ struct finder {
     uint8_t plain[LOBBY_MAX];
 };
 
-int finder_new(struct finder **out, const struct fleet *f, tw_crypto *unused)
+int finder_new(struct finder **out, const struct fleet *f)
 {
-    (void)unused;
     struct finder *finder = calloc(1, sizeof *finder);
     if (finder == NULL)
         return -1;

@@ -167,7 +167,7 @@ static int open_sockets(struct server *s, struct why *why)
 {
     if (listen_open(s, why) != 0)
         return -1;
-    if (s->cfg.spread == SPREAD_NONE && s->cfg.fleet->n > 1 && finder_new(&s->finder, s->cfg.fleet, NULL) != 0)
+    if (s->cfg.spread == SPREAD_NONE && s->cfg.fleet->n > 1 && finder_new(&s->finder, s->cfg.fleet) != 0)
         return why_set(why, "out of memory");
     if (s->cfg.discovery != NULL)
         return announcer_open(&s->announcer, s, why);

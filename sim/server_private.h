@@ -182,7 +182,7 @@ const char *tap_peer(const struct conn *c);
 /* ---- find.c ---- */
 
 struct finder;
-int finder_new(struct finder **out, const struct fleet *f, tw_crypto *unused);
+int finder_new(struct finder **out, const struct fleet *f);
 void finder_free(struct finder *f);
 
 enum finding { FIND_DEVICE, FIND_MORE, FIND_HEARTBEAT, FIND_SKIP, FIND_NOBODY };

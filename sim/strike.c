@@ -328,13 +328,10 @@ static void corrupt(struct conn *c, uint8_t *frame, size_t from, size_t to, uint
         frame[from + rng_next(&c->server->rng) % (to - from)] ^= (uint8_t)(1 + rng_next(&c->server->rng) % 255);
 }
 
-static void end_after(void *ctx, uint64_t reset)
+static void reset_now(void *ctx, uint64_t arg)
 {
-    struct conn *c = ctx;
-    if (reset)
-        conn_reset(c, "reset");
-    else
-        conn_close(c, "closed");
+    (void)arg;
+    conn_reset(ctx, "reset");
 }
 
 static void half_close(struct conn *c)
@@ -345,84 +342,109 @@ static void half_close(struct conn *c)
     c->half_closed = true;
 }
 
+/* What strikes one frame on its way out. */
+struct blows {
+    const struct fault *bad, *junk, *drop, *change, *split, *slow, *reset, *rst, *half;
+};
+
+static bool throw_for_bytes(struct conn *c, struct blows *b, int64_t command)
+{
+    *b = (struct blows){
+        .bad = strike(c, FAULT_BAD_CHECK, command),
+        .junk = strike(c, FAULT_JUNK, command),
+        .drop = strike(c, FAULT_DROP_BYTES, command),
+        .change = strike(c, FAULT_CORRUPT, command),
+        .split = strike(c, FAULT_SPLIT, command),
+        .slow = strike(c, FAULT_SLOW, command),
+        .reset = strike(c, FAULT_RESET, command),
+        .rst = strike(c, FAULT_RST_AFTER_OK, command),
+        .half = strike(c, FAULT_HALF_CLOSE, command),
+    };
+    return b->bad || b->junk || b->drop || b->change || b->split || b->slow || b->reset || b->rst || b->half;
+}
+
+/* Damage that a checksum is for. @return the length that is left */
+static size_t damage(struct conn *c, const struct blows *b, uint8_t *frame, size_t n)
+{
+    enum { SUFFIX = 4 };
+    if (b->bad != NULL)
+        frame[n - SUFFIX - 1] ^= 0x5A;
+    if (b->change != NULL)
+        corrupt(c, frame, 0, n, b->change->spec.n);
+    if (b->drop == NULL)
+        return n;
+    size_t missing = b->drop->spec.n < n ? b->drop->spec.n : n, from = (n - missing) / 2;
+    memmove(frame + from, frame + from + missing, n - from - missing);
+    return n - missing;
+}
+
+static void send_junk(struct conn *c, uint32_t n, uint32_t extra_ms)
+{
+    uint8_t bytes[256];
+    struct outlet *o = c->outlet;
+    struct rng r = {rng_hash(c->server->cfg.seed, o->device->number, o->dice++)};
+    size_t len = n < sizeof bytes ? n : sizeof bytes;
+    for (size_t i = 0; i < len; i++)
+        bytes[i] = (uint8_t)(rng_next(&r) | 1); /* no zeros: never a prefix */
+    send_bytes(c, bytes, len, extra_ms);
+}
+
+static void send_split(struct conn *c, const struct fault *split, const uint8_t *frame, size_t n, uint32_t extra_ms)
+{
+    struct outlet *o = c->outlet;
+    size_t cut = split->spec.n > 0 && split->spec.n < n
+                     ? split->spec.n
+                     : 1 + rng_hash(c->server->cfg.seed, o->device->number, o->dice++) % (n - 1);
+    send_bytes(c, frame, cut, extra_ms);
+    send_bytes(c, frame + cut, n - cut, extra_ms + (split->spec.ms > 0 ? split->spec.ms : 1));
+}
+
+static void reset_soon(struct conn *c)
+{
+    enum { RESET_DELAY_MS = 20 }; /* what was sent before shall arrive: a reset overtakes it */
+    if (!c->closing && later_add(&c->server->later, RESET_DELAY_MS, reset_now, c, 0) == 0)
+        c->n_later++;
+}
+
+static void send_struck(struct conn *c, const struct blows *b, uint8_t *frame, size_t n)
+{
+    uint32_t extra_ms = b->slow != NULL ? b->slow->spec.ms : 0;
+    n = damage(c, b, frame, n);
+    if (b->junk != NULL)
+        send_junk(c, b->junk->spec.n, extra_ms);
+    if (b->reset != NULL && b->reset->spec.n == 0) {
+        conn_reset(c, "reset");
+        return;
+    }
+    if (b->reset != NULL)
+        send_bytes(c, frame, b->reset->spec.n < n ? b->reset->spec.n : n, 0);
+    else if (b->split != NULL && n > 1)
+        send_split(c, b->split, frame, n, extra_ms);
+    else
+        send_bytes(c, frame, n, extra_ms);
+    if (b->half != NULL && !c->closing)
+        half_close(c);
+    if (b->reset != NULL || b->rst != NULL)
+        reset_soon(c);
+}
+
 bool strike_bytes(struct conn *c, size_t at, int64_t command)
 {
-    enum { HEADER = 24, TAIL = 4, RESET_DELAY_MS = 20 };
-    struct outlet *o = c->outlet;
-    struct server *s = c->server;
-    const struct fault *f;
-    const struct fault *bad = strike(c, FAULT_BAD_CHECK, command), *junk = strike(c, FAULT_JUNK, command);
-    const struct fault *drop = strike(c, FAULT_DROP_BYTES, command), *change = strike(c, FAULT_CORRUPT, command);
-    const struct fault *split = strike(c, FAULT_SPLIT, command), *slow = strike(c, FAULT_SLOW, command);
-    const struct fault *reset = strike(c, FAULT_RESET, command), *rst = strike(c, FAULT_RST_AFTER_OK, command);
-    const struct fault *half = strike(c, FAULT_HALF_CLOSE, command);
-    if (!bad && !junk && !drop && !change && !split && !slow && !reset && !rst && !half)
+    struct blows blows;
+    if (!throw_for_bytes(c, &blows, command))
         return true;
-
-    /* What was in the output before this frame leaves as it is. */
     struct tw_span out = tw_device_output(c->engine);
-    if (out.len - at > FRAME_MAX || out.len <= at + HEADER)
-        return true;
-    uint8_t *frame = malloc(out.len - at);
+    uint8_t *frame = out.len > at && out.len - at <= FRAME_MAX ? malloc(out.len - at) : NULL;
     if (frame == NULL)
         return true;
     size_t n = out.len - at;
     memcpy(frame, out.data + at, n);
     if (at > 0)
-        send_bytes(c, out.data, at, 0);
-    if (c->closing) {
-        free(frame);
-        return false;
-    }
-    tw_device_sent(c->engine, out.len);
-
-    uint32_t extra_ms = slow != NULL ? slow->spec.ms : 0;
-    if (bad != NULL)
-        frame[n - TAIL - 1] ^= 0x5A;
-    if (change != NULL)
-        corrupt(c, frame, 0, n, change->spec.n);
-    if (drop != NULL) {
-        size_t missing = drop->spec.n < n ? drop->spec.n : n;
-        size_t from = (n - missing) / 2;
-        memmove(frame + from, frame + from + missing, n - from - missing);
-        n -= missing;
-    }
-    if (junk != NULL) {
-        uint8_t bytes[256];
-        struct rng r = {rng_hash(s->cfg.seed, o->device->number, o->dice++)};
-        size_t len = junk->spec.n < sizeof bytes ? junk->spec.n : sizeof bytes;
-        for (size_t i = 0; i < len; i++)
-            bytes[i] = (uint8_t)(rng_next(&r) | 1); /* no zeros: never a prefix */
-        send_bytes(c, bytes, len, extra_ms);
-    }
-    if (reset != NULL) {
-        size_t part = reset->spec.n < n ? reset->spec.n : n;
-        send_bytes(c, frame, part, 0);
-        free(frame);
-        if (part == 0) {
-            conn_reset(c, "reset");
-            return false;
-        }
-        if (later_add(&s->later, RESET_DELAY_MS, end_after, c, 1) == 0)
-            c->n_later++;
-        return true;
-    }
-    if (split != NULL && n > 1) {
-        size_t cut = split->spec.n > 0 && split->spec.n < n
-                         ? split->spec.n
-                         : 1 + rng_hash(s->cfg.seed, o->device->number, o->dice++) % (n - 1);
-        send_bytes(c, frame, cut, extra_ms);
-        send_bytes(c, frame + cut, n - cut, extra_ms + (split->spec.ms > 0 ? split->spec.ms : 1));
-    } else {
-        send_bytes(c, frame, n, extra_ms);
+        send_bytes(c, out.data, at, 0); /* what was in the output before this frame leaves as it is */
+    if (!c->closing) {
+        tw_device_sent(c->engine, out.len);
+        send_struck(c, &blows, frame, n);
     }
     free(frame);
-    if (c->closing)
-        return false;
-    if (half != NULL)
-        half_close(c);
-    if (rst != NULL && later_add(&s->later, RESET_DELAY_MS, end_after, c, 1) == 0)
-        c->n_later++;
-    (void)f;
-    return true;
+    return !c->closing;
 }
