@@ -39,7 +39,8 @@ static void keep(struct csv *c, const void *data, size_t n)
 {
     uint32_t len = (uint32_t)n;
     fwrite(&len, sizeof len, 1, c->rows);
-    fwrite(data, 1, n, c->rows);
+    if (n > 0)
+        fwrite(data, 1, n, c->rows);
 }
 
 static void keep_value(struct csv *c, struct seen *s, const struct tw_dp *dp)
