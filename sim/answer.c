@@ -63,6 +63,8 @@ static void ack(struct conn *c, const struct tw_device_event *ev, uint32_t retco
     const struct fault *rc1 = strike(c, FAULT_ACK_RC1, ev->message.command);
     if (rc1 != NULL)
         m.retcode = rc1->spec.n == 1 ? 0x01000000 : 1;
+    if (c->outlet->device->version == TW_V35 && strike(c, FAULT_VENDOR, ev->message.command))
+        m.retcode = 0x01000000; /* TuyaOpen says so after every control, done or not */
     respond(c, ev, &m, strike(c, FAULT_ACK_PADDING, ev->message.command) ? TW_DEVICE_PAD_EMPTY : 0);
 }
 

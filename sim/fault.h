@@ -79,6 +79,9 @@
     X(JUNK, "", "junk", 0, 16, "n bytes that are no frame before a reply")                                           \
     X(RESET, "", "reset", 0, 0, "the connection is reset in place of a reply; n > 0: after n bytes of it")           \
     X(HALF_CLOSE, "", "half_close", 0, 0, "the device ends its side after a reply and reads on")                     \
+    X(VENDOR, "", "vendor", 0, 0,                                                                                    \
+      "3.4, 3.5 as TuyaOpen: code 1 in little-endian order, 00 keys forgotten, FINISH without START, short reads "   \
+      "lost")                                                                                                        \
     X(NEVER_ANSWER, "", "never_answer", 0, 0, "requests are read and done, and nothing is sent")
 
 #define X(id, q, name, ms, n, text) FAULT_##id,

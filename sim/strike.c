@@ -209,6 +209,8 @@ void strike_config(const struct outlet *o, struct tw_device_config *cfg)
     const struct fault *idle = strike_standing(o, FAULT_IDLE_CLOSE), *rc1 = strike_standing(o, FAULT_ACK_RC1);
     if (idle != NULL)
         cfg->idle_timeout_ms = idle->spec.ms;
+    if (strike_standing(o, FAULT_VENDOR) != NULL)
+        cfg->quirks |= TW_DEVICE_VENDOR;
     if (strike_standing(o, FAULT_KEY_ZERO) != NULL)
         cfg->quirks |= TW_DEVICE_KEY_ZERO | TW_DEVICE_VENDOR_KEY_ZERO;
     if (rc1 != NULL && rc1->spec.n == 1)

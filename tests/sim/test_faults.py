@@ -331,6 +331,28 @@ class Connections(Case):
             c.receive_close()  # the device thinks it has no session
             c.close()
 
+    def test_vendor(self):
+        c = self.client("vendor", P="3.5")  # protocol section 10
+        while True:  # one session key of 256 begins with 00, and this device forgets it
+            try:
+                ack, push = c.set({"1": False})
+                break
+            except Closed:
+                c.close()
+                c.connect()
+        self.assertEqual((ack.retcode, ack.payload, push.dps), (0x01000000, b"", {"1": False}))
+        c.send(CONTROL_NEW, "{")
+        self.assertEqual(c.receive().retcode, 0x01000000)
+        for v in ("3.4", "3.5"):  # FINISH without START, both nonces being zero
+            sim = self.sim("vendor", P=v)
+            other = sim.client()
+            self.addCleanup(other.close)
+            other.connect(negotiate=False)
+            other.send(tuyapeer.FINISH, tuyapeer.proof(other.key, bytes(16)))
+            other.session_key = tuyapeer.session_key_of(v, other.key, bytes(16), bytes(16))
+            if other.session_key[0] != 0:
+                self.assertIn("1", other.status())
+
     def test_q25_hang_until_a_reboot(self):
         sim = self.sim("hang:count=1", control=True)
         with sim.client() as c:
@@ -407,9 +429,8 @@ class Values(Case):
         self.assertIn("1", old.status())  # a living connection keeps its key
         old.close()
         with sim.client() as c:
-            c.send(DP_QUERY, c.query_body())
-            with self.assertRaises(PeerError):
-                c.receive()
+            with self.assertRaises(PeerError):  # mostly unreadable; readable by chance or not, it is a refusal
+                c.status()
 
     def test_q33_boot_time(self):
         c = self.client("boot_time", control=True, clock="virtual")
