@@ -203,7 +203,7 @@ class Diagnose(unittest.TestCase):
 
     def test_devices_that_are_odd_but_well(self):
         faults = ("drop_first", "query_refused", "device22", "slow", "rst_after_ok", "no_heartbeat", "split", "coalesce",
-                  "seq_zero", "bad_check:count=1", "partial_status", "suffix_in_body", "slice", "latency")
+                  "seq_zero", "bad_check:count=1", "junk:count=1", "partial_status", "suffix_in_body", "slice", "latency")
         self.all_at_once([lambda v=v, f=f: self.simulated("ok", "-P", v, "--fault", f, version=v)
                           for f in faults for v in ("3.3", "3.4", "3.5")])
 

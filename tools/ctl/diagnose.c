@@ -82,15 +82,6 @@ static void on_announced(void *ctx, const struct found *f)
 
 /* ---- steps ----------------------------------------------------------------------------------------------------- */
 
-static void pause_for(struct diagnosis *d, uint64_t ms)
-{
-    struct link nothing = {.loop = d->s->loop};
-    uv_timer_init(d->s->loop, &nothing.timer);
-    link_run(&nothing, NULL, NULL, ms);
-    uv_close((uv_handle_t *)&nothing.timer, NULL);
-    uv_run(d->s->loop, UV_RUN_NOWAIT);
-}
-
 static void no_connection(struct diagnosis *d, const struct trouble *t)
 {
     note(d, "%s", t->what);
@@ -120,7 +111,7 @@ static bool knock(struct diagnosis *d)
     probe_nothing(d->s, NOTHING_MS, &p);
     if (p.outcome == PROBE_CLOSED || p.outcome == PROBE_RESET) {
         enum probe_outcome first = p.outcome;
-        pause_for(d, AGAIN_MS);
+        session_pause(d->s, AGAIN_MS);
         probe_nothing(d->s, NOTHING_MS, &p);
         if (p.outcome == PROBE_CLOSED || p.outcome == PROBE_RESET) {
             bool reset = first == PROBE_RESET && p.outcome == PROBE_RESET;
@@ -323,7 +314,7 @@ static bool ask(struct diagnosis *d)
 {
     struct survey v;
     probe_survey(d->s, true, &v);
-    if (v.other != NULL && v.other->damaged) /* it happens, on the air; twice is more than that */
+    if (v.other != NULL && v.other->outcome != PROBE_NO_CONNECT) /* it happens, on the air; twice is more than that */
         probe_survey(d->s, true, &v);
     if (v.other != NULL) {
         judge_other(d, v.other);

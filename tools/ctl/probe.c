@@ -16,6 +16,7 @@ enum {
     PATIENT_HANDSHAKE_MS = 3300,
     PATIENT_OLD_MS = 3700,
     CLEAR_MS = 700,
+    AGAIN_MS = 400,
 };
 
 /* Bytes to send, one frame after the other. */
@@ -240,8 +241,8 @@ static bool look(void *ctx)
 
 /* Connect, send, look. wanted: TW_V35 for the handshake, else the version in which was asked. again: a query with
  * this number is sent when half the time has passed; 0: none. */
-static void exchange(struct session *s, const struct bytes *sent, uint32_t again, enum tw_version wanted,
-                     uint64_t limit_ms, struct probe *p)
+static void exchange_once(struct session *s, const struct bytes *sent, uint32_t again, enum tw_version wanted,
+                          uint64_t limit_ms, struct probe *p)
 {
     struct look k = {.s = s, .p = p, .sent = sent, .wanted = wanted};
     memset(p, 0, sizeof *p);
@@ -252,6 +253,7 @@ static void exchange(struct session *s, const struct bytes *sent, uint32_t again
         session_close(s);
         return;
     }
+    s->was_reached = true;
     uint64_t start = link_now();
     link_write(&s->link, sent->data, sent->len);
     link_run(&s->link, look, &k, again != 0 ? limit_ms / 2 : limit_ms);
@@ -270,6 +272,25 @@ static void exchange(struct session *s, const struct bytes *sent, uint32_t again
     if (p->outcome == PROBE_SILENT && s->link.over)
         p->outcome = s->link.uv_error == UV_EOF ? PROBE_CLOSED : PROBE_RESET;
     session_close(s);
+}
+
+/* Some devices need a moment after a client has left before they take the next one. */
+static bool needs_a_moment(const struct probe *p)
+{
+    if (p->outcome == PROBE_NO_CONNECT)
+        return p->trouble.kind == TROUBLE_RESETS || p->trouble.kind == TROUBLE_REFUSED;
+    return p->outcome == PROBE_RESET;
+}
+
+static void exchange(struct session *s, const struct bytes *sent, uint32_t again, enum tw_version wanted,
+                     uint64_t limit_ms, struct probe *p)
+{
+    bool was_reached = s->was_reached;
+    exchange_once(s, sent, again, wanted, limit_ms, p);
+    if (!was_reached || !needs_a_moment(p))
+        return;
+    session_pause(s, AGAIN_MS);
+    exchange_once(s, sent, again, wanted, limit_ms, p);
 }
 
 /* ---- the probes ------------------------------------------------------------------------------------------------ */
@@ -435,6 +456,8 @@ int probe_version(struct session *s, enum tw_version *v, struct trouble *t)
 {
     struct survey found;
     probe_survey(s, true, &found);
+    if (found.other != NULL && found.other->outcome != PROBE_NO_CONNECT) /* bad luck, or really so: look twice */
+        probe_survey(s, true, &found);
     if (found.by != NULL) {
         *v = found.by->version;
         return 0;

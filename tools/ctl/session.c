@@ -172,13 +172,18 @@ static bool helps_to_retry(const struct trouble *t)
     }
 }
 
-static void back_off(struct session *s, unsigned tries)
+void session_pause(struct session *s, uint64_t ms)
 {
-    struct link nothing = {.loop = s->loop, .handles = 1};
+    struct link nothing = {.loop = s->loop};
     uv_timer_init(s->loop, &nothing.timer);
-    link_run(&nothing, NULL, NULL, (uint64_t)BACKOFF_MS << (tries < 4 ? tries : 4));
+    link_run(&nothing, NULL, NULL, ms);
     uv_close((uv_handle_t *)&nothing.timer, NULL);
     uv_run(s->loop, UV_RUN_NOWAIT);
+}
+
+static void back_off(struct session *s, unsigned tries)
+{
+    session_pause(s, (uint64_t)BACKOFF_MS << (tries < 4 ? tries : 4));
 }
 
 /* A bad frame may be the key, or another protocol, or just bad luck: the second time it is no luck. */

@@ -51,6 +51,7 @@ struct session {
     struct store store;
     bool null_map;
     bool asked_ranges;   /* devices that answer only null maps: everything was asked for once */
+    bool was_reached;    /* a connection has stood */
     uint64_t ms_connect; /* how long connecting took, handshake in */
     uint32_t waiting;    /* the request whose answer goes into `answer` */
     struct answer answer;
@@ -93,6 +94,9 @@ int session_control(struct session *s, const char *dps, bool once, struct troubl
 
 /** Wait for pushes for so long, or until done. */
 bool session_wait(struct session *s, link_done_fn *done, void *ctx, uint64_t limit_ms);
+
+/** Let time pass. */
+void session_pause(struct session *s, uint64_t ms);
 
 /** What tw_random_fn wants, from the system. */
 int session_random(void *ctx, uint8_t *buf, size_t len);
