@@ -39,10 +39,10 @@ static void data(void *ctx, struct tcp_flow *f, int side, struct tw_span bytes, 
     int way = f->side[side].port == 6668;
     if (!l->started[way]) {
         l->started[way] = true;
-        const uint8_t *p = sent[way];
-        while (p + bytes.len <= sent[way] + STREAM_LEN && memcmp(p, bytes.data, bytes.len) != 0)
-            p++;
-        CHECK(p + bytes.len <= sent[way] + STREAM_LEN);
+        const uint8_t *p = sent[way], *last = sent[way] + STREAM_LEN - bytes.len;
+        while (p != NULL && p <= last && memcmp(p, bytes.data, bytes.len) != 0)
+            p = memchr(p + 1, bytes.data[0], (size_t)(sent[way] + STREAM_LEN - p - 1));
+        CHECK(p != NULL && p <= last);
         l->at[way] = (uint64_t)(p - sent[way]);
     }
     CHECK(l->at[way] + bytes.len <= STREAM_LEN);
