@@ -209,6 +209,9 @@ void conn_engine_input(struct conn *c, const uint8_t *bytes, size_t n)
             return;
         }
         answer_event(c, &ev);
+        /* The engine keeps a quarter of a mebibyte at most; small requests in one segment may bring more than that. */
+        if (!c->closing && tw_device_output(c->engine).len > FLUSH_AT)
+            conn_flush(c);
     }
     conn_flush(c);
 }

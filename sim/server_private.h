@@ -17,6 +17,7 @@ enum {
     WRITE_MAX = 1024 * 1024, /* bytes: and is let go when others make the device push so much */
     LOBBY_MAX = 9 * 1024,    /* bytes of a first frame */
     LOBBY_MIN = 256,
+    FLUSH_AT = 64 * 1024,  /* bytes of output */
     REPLY_KEPT_MAX = 4096, /* bytes of JSON */
 };
 

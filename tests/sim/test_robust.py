@@ -190,6 +190,16 @@ class Robust(unittest.TestCase):
                 self.assertLess(descriptors(sim), both, "the deaf client is still there")
                 self.assertFlat(sim, before, 8192)
 
+    def test_thousands_of_small_requests_in_one_write_are_all_answered(self):
+        with Sim("-P", "3.1") as sim, sim.client() as c:
+            n = 5000
+            c.sock.settimeout(PATIENCE_S)
+            data = b"".join(seal("3.1", "to_device", i, DP_QUERY, b"{}", key=c.key) for i in range(n))
+            sender = threading.Thread(target=c.sock.sendall, args=(data,))
+            sender.start()
+            self.assertEqual([c.receive().seq for _ in range(n)], list(range(n)))
+            sender.join()
+
     def test_many_clients_at_once_each_get_their_own_answers(self):
         with Sim("-P", "3.4", "--max-clients", 0) as sim:
             failures = []
