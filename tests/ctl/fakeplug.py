@@ -131,7 +131,11 @@ class Talk:
         self.peer.sendall(self.push_frame(dps))
 
     def respond(self, m):
-        self.client_nonce, self.nonce = m.payload[:16], os.urandom(8).hex().encode()
+        self.client_nonce = m.payload[:16]
+        while True:  # one key in 256 begins with zero, and the client would reconnect: not by chance, in a test
+            self.nonce = os.urandom(8).hex().encode()
+            if tp.session_key_of(self.plug.version, self.plug.key, self.client_nonce, self.nonce)[0] != 0:
+                break
         self.say(tp.RESP, self.nonce + tp.proof(self.plug.key, self.client_nonce))
 
     def finish(self, m):

@@ -81,28 +81,6 @@ struct look {
     bool done;
 };
 
-static void note_text(struct probe *p, struct tw_span payload)
-{
-    size_t len = payload.len < sizeof p->text - 1 ? payload.len : sizeof p->text - 1;
-    for (size_t i = 0; i < len; i++)
-        p->text[i] = payload.data[i] >= 0x20 && payload.data[i] < 0x7f ? (char)payload.data[i] : '.';
-    p->text[len] = '\0';
-}
-
-static void note_body(struct probe *p, struct tw_span payload)
-{
-    struct tw_body body;
-    if (tw_body_parse(&body, payload) != TW_OK) {
-        p->refused = true;
-        note_text(p, payload);
-        return;
-    }
-    if (body.dev_id.len > 0 && body.dev_id.len < sizeof p->dev_id) {
-        memcpy(p->dev_id, body.dev_id.data, body.dev_id.len);
-        p->dev_id[body.dev_id.len] = '\0';
-    }
-}
-
 static bool is_text(struct tw_span s)
 {
     for (size_t i = 0; i < s.len; i++) {
@@ -135,21 +113,15 @@ static void look_at_old(struct look *k, const struct tw_frame *f)
     if (f->command == TW_CMD_HEART_BEAT || f->body.len < TW_RETCODE_LEN)
         return;
     struct tw_span body = {f->body.data + TW_RETCODE_LEN, f->body.len - TW_RETCODE_LEN};
-    p->refused = tw_retcode((uint32_t)f->body.data[2] << 8 | f->body.data[3]) != 0 || f->body.data[0] != 0;
+    const uint8_t *code = f->body.data;
+    p->refused = ((uint32_t)code[0] << 24 | (uint32_t)code[1] << 16 | (uint32_t)code[2] << 8 | code[3]) != 0;
     k->done = f->command != TW_CMD_STATUS;
     if (f->command == TW_CMD_STATUS && body.len > 3 && memcmp(body.data, "3.", 2) == 0) {
         p->has_version = tw_version_parse(&p->version, (const char *)body.data, 3) == TW_OK;
         return;
     }
     if (is_text(body) || (body.len > 0 && body.data[0] == '{')) {
-        p->in_clear = true;
-        note_body(p, body);
-        /* An encrypted query was understood, and answered in clear. */
-        if (!p->refused && k->wanted == TW_V33) {
-            p->has_version = true;
-            p->version = TW_V32;
-            p->key = PROBE_KEY_FITS;
-        }
+        p->in_clear = true; /* 3.1 or 3.2; probe_clear() tells */
         return;
     }
     if (body.len == 0) /* the ACK of a control */
@@ -161,7 +133,6 @@ static void look_at_old(struct look *k, const struct tw_frame *f)
         return;
     }
     p->key = PROBE_KEY_FITS;
-    note_body(p, m.payload);
 }
 
 /* An answer to the handshake: a CRC frame (older), or RESP, or a push under the local key. */
@@ -254,7 +225,6 @@ static void exchange_once(struct session *s, const struct bytes *sent, uint32_t 
         return;
     }
     s->was_reached = true;
-    uint64_t start = link_now();
     link_write(&s->link, sent->data, sent->len);
     link_run(&s->link, look, &k, again != 0 ? limit_ms / 2 : limit_ms);
     if (again != 0 && !k.done && !s->link.over) {
@@ -264,7 +234,6 @@ static void exchange_once(struct session *s, const struct bytes *sent, uint32_t 
         link_run(&s->link, look, &k, limit_ms - limit_ms / 2);
     }
     look(&k); /* what came together with the end */
-    p->ms = link_now() - start;
     if (s->options.debug)
         debug_bytes(s->link.first, s->link.bytes_in < sizeof s->link.first ? s->link.bytes_in : sizeof s->link.first);
     p->reply_len = s->link.bytes_in < sizeof p->reply ? s->link.bytes_in : sizeof p->reply;

@@ -43,11 +43,8 @@ struct probe {
     bool damaged;  /* frames whose check value is wrong, where it needs no key */
     enum probe_key key;
     bool refused;        /* the answer is an error text, or return code 1 */
-    char text[64];       /* that text, "" when it cannot be read */
-    char dev_id[64];     /* the id that the device gives itself, "" when it does not */
     uint8_t reply[2048]; /* the first bytes that came, to try other keys on */
     size_t reply_len;
-    uint64_t ms; /* until the first bytes */
     struct trouble trouble;
 };
 

@@ -144,7 +144,6 @@ static int open_once(struct session *s, struct trouble *t)
 {
     struct target *g = &s->target;
     tw_client *client = NULL;
-    uint64_t start = link_now();
     if (make_client(s, &client, t) != 0)
         return -1;
     if (link_connect(&s->link, s->loop, g->host, g->port, s->options.timeout_ms, t) != 0) {
@@ -155,7 +154,6 @@ static int open_once(struct session *s, struct trouble *t)
     if (!link_run(&s->link, is_established, s, s->options.timeout_ms + 500))
         return link_trouble(&s->link, t);
     s->is_open = true;
-    s->ms_connect = link_now() - start;
     return 0;
 }
 

@@ -50,10 +50,9 @@ struct session {
     bool is_open;
     struct store store;
     bool null_map;
-    bool asked_ranges;   /* devices that answer only null maps: everything was asked for once */
-    bool was_reached;    /* a connection has stood */
-    uint64_t ms_connect; /* how long connecting took, handshake in */
-    uint32_t waiting;    /* the request whose answer goes into `answer` */
+    bool asked_ranges; /* devices that answer only null maps: everything was asked for once */
+    bool was_reached;  /* a connection has stood */
+    uint32_t waiting;  /* the request whose answer goes into `answer` */
     struct answer answer;
     link_event_fn *on_event; /* may be NULL: told of every event */
     void *ctx;
