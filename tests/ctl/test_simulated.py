@@ -34,7 +34,7 @@ class Simulated(unittest.TestCase):
                 self.assertEqual((lines[0]["version"], lines[3]["version"]), (version, version))
                 self.assertEqual(lines[3]["dps"]["1"], True)
                 flows = {r["flow"] for r in sim.journal()}
-                self.assertLessEqual(len(flows), 6)
+                self.assertLessEqual(len(flows), 8)
 
     def profile(self, profile, version):
         with Sim("-P", version, "--profile", profile, "--discovery", "off") as sim:
@@ -142,7 +142,7 @@ class Simulated(unittest.TestCase):
                     Sim("-P", version, "--discovery", "off", "--fault", "reset:count=1,skip=2", journal=True) as sim:
                 self.lines(ctl(sim, "--", "status", "--", "set", "9=60", "--", "get", "9"))
                 starts = [r for r in sim.journal() if r["cmd"] == tp.START]
-                self.assertEqual(len(starts), 2)
+                self.assertIn(len(starts), (2, 3))  # 3: a session key that began with zero came by
 
 
 def _add(profile, version):
