@@ -71,9 +71,11 @@ static int by_name(const struct dirent **a, const struct dirent **b)
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static int not_hidden(const struct dirent *d)
+static const char *without; /* names that begin so are left out */
+
+static int is_wanted(const struct dirent *d)
 {
-    return d->d_name[0] != '.';
+    return d->d_name[0] != '.' && (without == NULL || strncmp(d->d_name, without, strlen(without)) != 0);
 }
 
 /* Files in the order of their names, so that every run is the same. One level: a corpus is a flat folder. */
@@ -87,7 +89,7 @@ static void load(struct inputs *in, const char *path)
         return;
     }
     struct dirent **names;
-    int n = scandir(path, &names, not_hidden, by_name);
+    int n = scandir(path, &names, is_wanted, by_name);
     if (n < 0)
         give_up(strerror(errno), path);
     for (int i = 0; i < n; i++) {
@@ -207,6 +209,7 @@ static int usage(FILE *to, int status)
         "  --keep FILE       for both: the mutant that runs is in FILE, also after a crash\n"
         "  --speed SECONDS   replay again and again, print executions per second\n"
         "  --every N         replay every Nth input only\n"
+        "  --without PREFIX  leave out files of a directory whose names begin so\n"
         "  -h, --help\n"
         "exit status: 0 the claim held, 1 the rate is too low, 2 usage or unreadable input; a broken claim aborts\n",
         fuzz_harness.name, fuzz_harness.claim);
@@ -215,13 +218,18 @@ static int usage(FILE *to, int status)
 
 int main(int argc, char **argv)
 {
-    enum { MUTATE = 256, BLIND, SEED, KEEP, SPEED, MIN_RATE, EVERY };
-    static const struct option options[] = {
-        {"verbose", no_argument, NULL, 'v'},         {"help", no_argument, NULL, 'h'},
-        {"mutate", required_argument, NULL, MUTATE}, {"blind", required_argument, NULL, BLIND},
-        {"seed", required_argument, NULL, SEED},     {"keep", required_argument, NULL, KEEP},
-        {"speed", required_argument, NULL, SPEED},   {"min-rate", required_argument, NULL, MIN_RATE},
-        {"every", required_argument, NULL, EVERY},   {NULL, 0, NULL, 0}};
+    enum { MUTATE = 256, BLIND, SEED, KEEP, SPEED, MIN_RATE, EVERY, WITHOUT };
+    static const struct option options[] = {{"verbose", no_argument, NULL, 'v'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {"mutate", required_argument, NULL, MUTATE},
+                                            {"blind", required_argument, NULL, BLIND},
+                                            {"seed", required_argument, NULL, SEED},
+                                            {"keep", required_argument, NULL, KEEP},
+                                            {"speed", required_argument, NULL, SPEED},
+                                            {"min-rate", required_argument, NULL, MIN_RATE},
+                                            {"every", required_argument, NULL, EVERY},
+                                            {"without", required_argument, NULL, WITHOUT},
+                                            {NULL, 0, NULL, 0}};
     uint64_t n_mutate = 0, n_blind = 0, seed = 1;
     double speed = 0, min_rate = 0, rate = 100;
     size_t every = 1;
@@ -237,6 +245,7 @@ int main(int argc, char **argv)
         case KEEP: keep = optarg; break;
         case MIN_RATE: min_rate = strtod(optarg, NULL); break;
         case EVERY: every = strtoul(optarg, NULL, 10); break;
+        case WITHOUT: without = optarg; break;
         case SPEED: speed = strtod(optarg, NULL); break;
         default: return usage(stderr, 2); /* getopt_long() has named the culprit */
         }
