@@ -72,6 +72,8 @@ int tw_frame_parse(struct tw_frame *out, size_t *consumed, const uint8_t *buf, s
     if (rules == NULL)
         rules = &default_rules;
     size_t limit = rules->max_length != 0 ? rules->max_length : TW_FRAME_LENGTH_DEFAULT;
+    if (limit > TW_FRAME_LENGTH_MAX) /* or a length near 2^32 and its suffix would wrap where size_t has 32 bits */
+        limit = TW_FRAME_LENGTH_MAX;
 
     *consumed = 0;
     if (len == 0)

@@ -104,6 +104,10 @@ static void the_length_limit_is_the_callers(void **state)
     assert_int_equal(tw_frame_parse(&f, &consumed, header, sizeof header, &rules), TW_NEED_MORE);
     put_be32(header + 12, 65536);
     assert_int_equal(tw_frame_parse(&f, &consumed, header, sizeof header, &rules), TW_E_TOO_LARGE);
+    rules.max_length = SIZE_MAX;
+    assert_int_equal(tw_frame_parse(&f, &consumed, header, sizeof header, &rules), TW_E_TOO_LARGE);
+    put_be32(header + 12, 0xFFFFFFFF);
+    assert_int_equal(tw_frame_parse(&f, &consumed, header, sizeof header, &rules), TW_E_TOO_LARGE);
 }
 
 static void what_is_written_is_what_is_parsed(void **state)

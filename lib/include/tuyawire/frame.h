@@ -33,9 +33,9 @@ extern "C" {
 #define TW_FRAME_LENGTH_DEFAULT 8192u
 /** The limit for decoders of captures, and the largest limit that rules may ask for. */
 #define TW_FRAME_LENGTH_MAX 65535u
-/** A frame to a device must be shorter than this: TuyaOpen refuses 4096 bytes and more. */
+/** The longest frame that a device takes, bytes: TuyaOpen refuses 4096 and more. */
 #define TW_FRAME_SIZE_TO_DEVICE_MAX 4095u
-/** Bytes around a body: the most that any kind of frame adds (6699: 18 + 12 + 16 + 4). */
+/** Bytes around a body: the most that any kind of frame adds (55AA with HMAC: 16 + 32 + 4; 6699 adds 50). */
 #define TW_FRAME_OVERHEAD_MAX 52u
 
 /** What is known of the connection a frame arrives on. Zero it and set what you know. */
@@ -43,9 +43,10 @@ struct tw_frame_rules {
     enum tw_integrity integrity; /**< check value of 55AA frames: CRC32 or HMAC (GCM is read as CRC32: a 55AA
                                       frame on a 3.5 connection carries a CRC) */
     enum tw_direction direction;
-    bool strict;       /**< refuse frames from the device that are too short for a return code. Off, they are
+    bool strict; /**< refuse frames from the device that are too short for a return code. Off, they are
                             let through: one test double in the wild (tuyapi's stub) omits it */
-    size_t max_length; /**< limit of the length field; 0: TW_FRAME_LENGTH_DEFAULT */
+    size_t
+        max_length; /**< limit of the length field; 0: TW_FRAME_LENGTH_DEFAULT; at most TW_FRAME_LENGTH_MAX counts */
 };
 
 struct tw_frame {
