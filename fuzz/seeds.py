@@ -3,8 +3,8 @@
 
     fuzz/seeds.py tests/vectors corpus        writes corpus/<harness>/<name>
 
-Vectors stand under the fixed keys of the harnesses (common/fuzz.h), so their frames are seeds as they are. Captures
-become seeds with `tuya-fuzz seeds`, which opens them with their own keys and seals them again under the fixed ones."""
+Vectors stand under the fixed keys of the harnesses (common/fuzz.h), so their frames are seeds as they are. An input back
+into readable frames and a capture: `fuzz_<name> --show --pcap FILE INPUT`."""
 import json
 import pathlib
 import struct

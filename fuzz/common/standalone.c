@@ -3,6 +3,7 @@
  * It stands in for libFuzzer's driver with any compiler, also under valgrind. */
 #define _POSIX_C_SOURCE 200809L
 #include "fuzz.h"
+#include "show.h"
 #include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
@@ -208,6 +209,8 @@ static int usage(FILE *to, int status)
         "  --seed S          for both (default 1)\n"
         "  --keep FILE       for both: the mutant that runs is in FILE, also after a crash\n"
         "  --speed SECONDS   replay again and again, print executions per second\n"
+        "  --show            print inputs as records, frames and plaintext\n"
+        "  --pcap FILE       with --show: the frames as a capture, key 0123456789abcdef\n"
         "  --every N         replay every Nth input only\n"
         "  --without PREFIX  leave out files of a directory whose names begin so\n"
         "  -h, --help\n"
@@ -218,7 +221,7 @@ static int usage(FILE *to, int status)
 
 int main(int argc, char **argv)
 {
-    enum { MUTATE = 256, BLIND, SEED, KEEP, SPEED, MIN_RATE, EVERY, WITHOUT };
+    enum { MUTATE = 256, BLIND, SEED, KEEP, SPEED, MIN_RATE, EVERY, WITHOUT, SHOW, PCAP };
     static const struct option options[] = {{"verbose", no_argument, NULL, 'v'},
                                             {"help", no_argument, NULL, 'h'},
                                             {"mutate", required_argument, NULL, MUTATE},
@@ -229,12 +232,15 @@ int main(int argc, char **argv)
                                             {"min-rate", required_argument, NULL, MIN_RATE},
                                             {"every", required_argument, NULL, EVERY},
                                             {"without", required_argument, NULL, WITHOUT},
+                                            {"show", no_argument, NULL, SHOW},
+                                            {"pcap", required_argument, NULL, PCAP},
                                             {NULL, 0, NULL, 0}};
     uint64_t n_mutate = 0, n_blind = 0, seed = 1;
     double speed = 0, min_rate = 0, rate = 100;
     size_t every = 1;
     const char *keep = NULL;
-    bool verbose = false;
+    const char *pcap_path = NULL;
+    bool verbose = false, show = false;
     for (int opt; (opt = getopt_long(argc, argv, "vh", options, NULL)) != -1;) {
         switch (opt) {
         case 'v': verbose = true; break;
@@ -245,6 +251,8 @@ int main(int argc, char **argv)
         case KEEP: keep = optarg; break;
         case MIN_RATE: min_rate = strtod(optarg, NULL); break;
         case EVERY: every = strtoul(optarg, NULL, 10); break;
+        case SHOW: show = true; break;
+        case PCAP: pcap_path = optarg; break;
         case WITHOUT: without = optarg; break;
         case SPEED: speed = strtod(optarg, NULL); break;
         default: return usage(stderr, 2); /* getopt_long() has named the culprit */
@@ -258,6 +266,17 @@ int main(int argc, char **argv)
         load(&in, argv[i]);
     if (in.n == 0)
         give_up("no inputs", argv[optind]);
+    if (show) {
+        FILE *pcap = pcap_path == NULL ? NULL : fopen(pcap_path, "wb");
+        if (pcap_path != NULL && pcap == NULL)
+            give_up(strerror(errno), pcap_path);
+        for (size_t i = 0; i < in.n; i++)
+            show_input(stdout, i == 0 ? pcap : NULL, in.at[i].data, in.at[i].size);
+        if (pcap != NULL && fclose(pcap) != 0)
+            give_up("cannot write", pcap_path);
+        forget(&in);
+        return 0;
+    }
     if (n_mutate > 0)
         rate = mutate(&in, n_mutate, seed, false, keep);
     if (n_blind > 0)
