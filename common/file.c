@@ -2,6 +2,7 @@
 #include "common/file.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,9 +115,29 @@ static void sync_folder_of(const char *path)
     close(fd);
 }
 
+/* A device, a pipe or /dev/stdout cannot be replaced: a rename would put a file in its place. */
+static bool is_special(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+}
+
+static int write_special(const char *path, const void *data, size_t len, struct why *why)
+{
+    int fd = open(path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+    int rc = fd < 0 ? -1 : write_all(fd, data, len);
+    int error = errno;
+    if (fd >= 0)
+        close(fd);
+    return rc == 0 ? 0 : why_set(why, "%s: cannot write: %s", path, strerror(error));
+}
+
 /* see common/file.h */
 int file_write_atomic(const char *path, const void *data, size_t len, unsigned mode, struct why *why)
 {
+    if (is_special(path))
+        return write_special(path, data, len, why);
+
     char temporary[4096];
     int n = snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
     if (n < 0 || (size_t)n >= sizeof temporary)

@@ -23,7 +23,8 @@ int file_read(struct file_bytes *out, const char *path, size_t limit, struct why
 void file_free(struct file_bytes *f);
 
 /** Replace path by these bytes: at any moment, also after a crash, the old or the new content is there. Writes a
- * temporary file beside it, fsync()s, renames, fsync()s the folder.
+ * temporary file beside it, fsync()s, renames, fsync()s the folder. What is no regular file (a pipe, a device,
+ * /dev/stdout) is written to as it is, and stays what it is.
  * @param mode  permissions of the new file, 0600 for what holds keys
  * @return 0, or -1 and why; the old content is still there then */
 int file_write_atomic(const char *path, const void *data, size_t len, unsigned mode, struct why *why);

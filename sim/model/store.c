@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 #include "common/file.h"
@@ -224,6 +225,16 @@ static int open_journal(struct store *s, struct why *why)
     return 0;
 }
 
+/* A device or a pipe would be replaced by the first fold, as root even /dev/null. */
+static int check_path(const char *path, struct why *why)
+{
+    struct stat st;
+    if (stat(path, &st) != 0 || S_ISREG(st.st_mode))
+        return 0;
+    return why_set(why, "%s: cannot keep the state there: %s", path,
+                   S_ISDIR(st.st_mode) ? strerror(EISDIR) : "not a regular file");
+}
+
 /* see store.h */
 int store_open(struct store **out, struct fleet *f, const char *path, uint64_t now_ms, struct why *why)
 {
@@ -237,6 +248,8 @@ int store_open(struct store **out, struct fleet *f, const char *path, uint64_t n
     s->new_path = beside(path, ".new");
     int rc = s->path != NULL && s->journal_path != NULL && s->new_path != NULL ? 0 : why_set(why, "out of memory");
     bool known = false, lines = false;
+    if (rc == 0)
+        rc = check_path(path, why);
     if (rc == 0)
         rc = open_journal(s, why);
     if (rc == 0)

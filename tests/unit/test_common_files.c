@@ -1,7 +1,9 @@
 /* Key logs, and files as a whole. */
 #include "common_test.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include "common/file.h"
 #include "common/hex.h"
 #include "common/keylog.h"
@@ -149,6 +151,26 @@ static void atomic_write_replaces_or_leaves_alone(void **state)
     assert_says(&why, "/nonexistent/x: cannot create a file beside it");
 }
 
+/* As root, a rename onto /dev/full would take it from the whole machine. */
+static void what_is_no_file_is_written_to_and_stays(void **state)
+{
+    (void)state;
+    struct stat st;
+    char text[8] = "";
+    const char *path = file_with("");
+    unlink(path);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    int reader = open(path, O_RDONLY | O_NONBLOCK);
+    assert_true(reader >= 0);
+    assert_int_equal(file_write_atomic(path, "content", 7, 0600, NULL), 0);
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(S_ISFIFO(st.st_mode));
+    assert_int_equal(read(reader, text, sizeof text), 7);
+    assert_string_equal(text, "content");
+    close(reader);
+    unlink(path);
+}
+
 static void hex_is_read_and_written(void **state)
 {
     (void)state;
@@ -171,6 +193,7 @@ int main(void)
         cmocka_unit_test(files_are_read_whole_and_limits_hold),
         cmocka_unit_test(large_files_survive_growing),
         cmocka_unit_test(atomic_write_replaces_or_leaves_alone),
+        cmocka_unit_test(what_is_no_file_is_written_to_and_stays),
         cmocka_unit_test(hex_is_read_and_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
