@@ -75,6 +75,9 @@ static inline bool begins_retcode(struct tw_span body, bool encrypted_whole)
         return true;
     if (body.data[0] == '{' || begins_version(body))
         return false;
+    struct tw_span code = {body.data, TW_RETCODE_LEN};
+    if (!all_printable(code) && looks_clear(after(body, TW_RETCODE_LEN))) /* text can have any size */
+        return true;
     return encrypted_whole || (body.len % TW__BLOCK != 0 && body.len % TW__BLOCK != TW_HEADER_LEN);
 }
 
@@ -379,15 +382,16 @@ static void begin(struct tw_message *m, const struct tw_frame *f, enum tw_versio
 int tw_message_open(struct tw_message *out, tw_crypto *c, const struct tw_frame *f, enum tw_version v,
                     enum tw_direction dir, const uint8_t *key, uint8_t *buf, size_t cap, unsigned flags)
 {
-    if (tw_version_traits(v) == NULL)
-        return TW_E_ARGUMENT;
     begin(out, f, v, dir);
     int rc = TW_E_ARGUMENT;
+    if (tw_version_traits(v) == NULL)
+        goto done;
     switch (f->integrity) {
     case TW_INTEGRITY_CRC32: rc = open_crc(out, c, f, key, buf, cap, flags); break;
     case TW_INTEGRITY_HMAC: rc = open_hmac(out, c, f, key, buf, cap, flags); break;
     case TW_INTEGRITY_GCM: rc = open_gcm(out, c, f, key, buf, cap, flags); break;
     }
+done:
     if (rc == TW_OK)
         return TW_OK;
     if (out->encrypted) /* it decrypted, but was not what it had to be */

@@ -252,9 +252,10 @@ static struct tw_span behind_retcode(struct tw_span body, enum tw_direction dir)
 {
     if (dir == TW_TO_DEVICE || body.len < TW_RETCODE_LEN || begins_json_or_header(body.data, body.len))
         return body;
-    if (body.len % TW__BLOCK == 0 && !is_retcode(body.data))
+    struct tw_span rest = {body.data + TW_RETCODE_LEN, body.len - TW_RETCODE_LEN};
+    if (body.len % TW__BLOCK == 0 && !is_retcode(body.data) && tw_json_check(rest) != TW_OK)
         return body;
-    return (struct tw_span){body.data + TW_RETCODE_LEN, body.len - TW_RETCODE_LEN};
+    return rest;
 }
 
 static bool is_clear_version(int v)

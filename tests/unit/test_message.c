@@ -228,6 +228,50 @@ static void what_cannot_be_opened_leaves_no_plaintext(void **state)
     }
 }
 
+static void a_version_that_does_not_exist_opens_nothing(void **state)
+{
+    (void)state;
+    static const struct tw_message empty;
+    uint8_t frame[256], plain[256];
+    struct tw_message m;
+    struct tw_frame f;
+    size_t consumed, len = seal(frame, sizeof frame, TW_V33, TW_TO_DEVICE, TW_CMD_CONTROL, "{}");
+    assert_int_equal(tw_frame_parse(&f, &consumed, frame, len, NULL), TW_OK);
+    memset(&m, 0x5A, sizeof m);
+    assert_int_equal(tw_message_open(&m, crypto, &f, (enum tw_version)9, TW_TO_DEVICE, key, plain, sizeof plain, 0),
+                     TW_E_ARGUMENT);
+    assert_int_equal(m.seq, empty.seq);
+    assert_int_equal(m.command, 0);
+    assert_null(m.payload.data);
+    assert_int_equal(m.payload.len, 0);
+}
+
+/* 3.1 and 3.2 answer in clear. The size of such a reply is anything, also a multiple of 16. */
+static void a_return_code_that_nobody_knows_is_one_all_the_same(void **state)
+{
+    (void)state;
+    for (int n = 0; n < 32; n++) {
+        char text[64];
+        uint8_t frame[256], plain[256];
+        struct tw_message m;
+        size_t len = 0;
+        memset(text, 'x', sizeof text);
+        memcpy(text, "{\"a\":\"", 6);
+        memcpy(text + 6 + n, "\"}", 2);
+        for (int v = TW_V31; v <= TW_V32; v++) {
+            tw_message_init(&m, (enum tw_version)v, TW_FROM_DEVICE, 1, TW_CMD_DP_QUERY);
+            m.retcode = 2;
+            m.payload = (struct tw_span){(const uint8_t *)text, (size_t)n + 8};
+            assert_int_equal(tw_message_seal(frame, sizeof frame, &len, crypto, &m, key, NULL), TW_OK);
+            assert_int_equal(
+                open_frame(&m, frame, len, (enum tw_version)v, TW_FROM_DEVICE, key, plain, sizeof plain, 0), TW_OK);
+            assert_true(m.has_retcode);
+            assert_int_equal(m.retcode, 2);
+            assert_int_equal(m.payload.len, n + 8);
+        }
+    }
+}
+
 static void a_forgotten_key_can_be_used_again(void **state)
 {
     (void)state;
@@ -386,6 +430,8 @@ int main(void)
         cmocka_unit_test(a_return_code_of_a_little_endian_device_is_read_as_meant),
         cmocka_unit_test(what_cannot_be_sealed_is_said),
         cmocka_unit_test(what_cannot_be_opened_leaves_no_plaintext),
+        cmocka_unit_test(a_version_that_does_not_exist_opens_nothing),
+        cmocka_unit_test(a_return_code_that_nobody_knows_is_one_all_the_same),
         cmocka_unit_test(a_forgotten_key_can_be_used_again),
         cmocka_unit_test(keys_do_not_get_mixed_up),
         cmocka_unit_test(clear_json_is_taken_as_it_is),
