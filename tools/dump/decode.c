@@ -246,8 +246,6 @@ static void on_event(struct decoder *d, struct conversation *c, int side, const 
     s.has_body = false;
     s.src = s.dst = NULL;
     s.raw = (struct tw_span){0};
-    if (c->first_ns == 0)
-        c->first_ns = time_ns;
     if (c != d->loose && c->device_side < 0 && ev->direction_known)
         c->device_side = ev->direction == TW_FROM_DEVICE ? side : !side;
     fill_record(&s.record, ev);

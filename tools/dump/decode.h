@@ -20,7 +20,6 @@ enum { DECODE_ADDRESS_MAX = 56 }; /* "[ipv6]:port" and NUL */
 /* One TCP connection, or one sender of datagrams. */
 struct conversation {
     uint64_t number;                     /* from 1; 0: datagrams */
-    uint64_t first_ns;                   /* of its first record */
     char address[2][DECODE_ADDRESS_MAX]; /* per side of the flow */
     int device_side;                     /* 0 or 1; -1: nobody knows */
     int labelled_device;                 /* the side that is fed as TW_FROM_DEVICE */

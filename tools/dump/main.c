@@ -30,6 +30,7 @@ struct program {
     struct filter *filter; /* -Y; NULL: everything */
     struct decoder *decoder;
     struct progress progress;
+    bool key_log_failed;
     uint64_t undecoded; /* messages that passed the filter and stayed closed */
 };
 
@@ -146,8 +147,10 @@ static void write_key_log(struct program *p, const struct seen *s)
     memcpy(e.key, s->session->key, sizeof e.key);
     if (s->record.device.len > 0 && s->record.device.len <= KEYLOG_ID_MAX)
         memcpy(e.device_id, s->record.device.data, s->record.device.len);
-    if (keylog_append(p->settings.write_key_log_file, &e, &why) != 0)
-        say_die(EXIT_CODE_INPUT, "--write-key-log: %s", why.text);
+    if (keylog_append(p->settings.write_key_log_file, &e, &why) != 0 && !p->key_log_failed) {
+        p->key_log_failed = true; /* said once; the messages are worth more */
+        say_warn("--write-key-log: %s", why.text);
+    }
     explicit_bzero(&e, sizeof e);
 }
 
@@ -452,6 +455,8 @@ static int run(struct program *p)
     }
     rc = read_input(p);
     int rc_out = finish_outputs(p);
+    if (p->key_log_failed)
+        rc_out = EXIT_CODE_INPUT;
     if (rc == EXIT_CODE_OK)
         rc = rc_out;
     return rc == EXIT_CODE_OK && p->settings.strict && p->undecoded > 0 ? EXIT_CODE_STRICT : rc;
