@@ -159,5 +159,8 @@ enum finding finder_look(struct finder *f, const uint8_t *bytes, size_t n, struc
     if (tw_frame_reframe(&frame, TW_INTEGRITY_HMAC) != TW_OK)
         return FIND_SKIP;
     *d = by_key(f, TW_V34, &frame);
-    return *d != NULL ? FIND_DEVICE : FIND_NOBODY;
+    if (*d != NULL)
+        return FIND_DEVICE;
+    /* Clients probe with START of both versions in one segment; a 3.5 device skips the first (TuyaOpen). */
+    return n > *used ? FIND_SKIP : FIND_NOBODY;
 }

@@ -101,6 +101,20 @@ class OnePort(Folder):
                 self.assertIn("1", c.status())
 
 
+    def test_probe_of_two_versions_in_one_segment_finds_either(self):
+        # A 3.5 device skips what is not 6699 and answers the frame behind it (TuyaOpen): clients probe that way.
+        devices = [device(1, "3.4"), device(2, "3.5")]
+        with Sim("--devices", self.write("d.json", devices)) as sim:
+            for d, magic in zip(devices, ("000055aa", "00006699")):
+                probe = b"".join(seal(v, "to_device", 1, START, bytes(range(16)), key=d["key"].encode())
+                                 for v in ("3.4", "3.5"))
+                c = client_of(sim, d)
+                c.connect(negotiate=False)
+                c.send_bytes(probe)
+                self.assertEqual(c.receive_frame()[:4].hex(), magic)
+                c.close()
+
+
 class Spread(Folder):
     def test_one_loopback_address_each(self):
         with Sim("--count", 600, "--spread", "address", "-P", "3.3:1,3.5:1") as sim:
