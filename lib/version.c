@@ -1,4 +1,4 @@
-/* version.c - the table of tuyawire/version.h: hold it against the specification, row by row. */
+/* version.c - the table of tuyawire/version.h: hold it against docs/protocol.md, section 0.1, row by row. */
 #include "tuyawire/version.h"
 #include <string.h>
 #include "tuyawire/error.h"

@@ -35,7 +35,7 @@ enum tw_session_state {
     TW_SESSION_ESTABLISHED,
 };
 
-/** A value: copy it, embed it, wipe it with tw_session_wipe(). 68 bytes, no pointers. */
+/** A value: copy it, embed it, wipe it with tw_session_wipe(). 72 bytes, no pointers. */
 struct tw_session {
     enum tw_version version; /**< TW_V34 or TW_V35 */
     enum tw_session_state state;

@@ -1,7 +1,8 @@
 /* tuyawire/tuyawire.h - the whole library: the Tuya LAN protocol, 3.1 to 3.5, bytes in and bytes out.
  *
  * Read in this order: frame.h, version.h, message.h, session.h, dps.h, discovery.h; then the engine of your role:
- * device.h, client.h or observer.h. Nothing here opens a socket, reads a clock or draws a random number. */
+ * device.h, client.h or observer.h. Nothing here opens a socket, reads a clock or draws a random number.
+ * "Spec section N" and "device behaviour N" are sections of docs/protocol.md, the protocol with its sources. */
 #ifndef TUYAWIRE_TUYAWIRE_H
 #define TUYAWIRE_TUYAWIRE_H
 

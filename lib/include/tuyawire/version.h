@@ -1,6 +1,6 @@
 /* tuyawire/version.h - what differs between protocol 3.1, 3.2, 3.3, 3.4 and 3.5, as one table.
  *
- * Hold it against the specification: spec sections 0.1 (overview), 3 (encoding), 6.1 (sequence numbers), 7.1
+ * Hold it against docs/protocol.md: spec sections 0.1 (overview), 3 (encoding), 6.1 (sequence numbers), 7.1
  * (discovery). Code branches on these columns, never on version numbers. */
 #ifndef TUYAWIRE_VERSION_H
 #define TUYAWIRE_VERSION_H
