@@ -228,6 +228,49 @@ static void what_cannot_be_opened_leaves_no_plaintext(void **state)
     }
 }
 
+/* Up to the last byte that a length field may count; buffers have exactly the size that is promised to suffice. */
+static void the_largest_payload_that_fits_is_sealed(void **state)
+{
+    (void)state;
+    static uint8_t text[TW_FRAME_LENGTH_MAX + 1], plain[TW_FRAME_LENGTH_MAX];
+    memset(text, 'x', sizeof text);
+    for (int v = 0; v < TW_N_VERSIONS; v++) {
+        size_t largest = 0;
+        bool refused = false;
+        for (size_t n = 48000; n <= sizeof text; n += n >= 65400 || (n > 49000 && n < 49200) ? 1 : 100) {
+            struct tw_message m;
+            size_t len = 0, cap = tw_message_size_max(n);
+            uint8_t *out = malloc(cap);
+            assert_non_null(out);
+            tw_message_init(&m, (enum tw_version)v, TW_FROM_DEVICE, 7, TW_CMD_STATUS);
+            m.payload = (struct tw_span){text, n};
+            int rc = tw_message_seal(out, cap, &len, crypto, &m, key, nonce);
+            assert_true(rc == TW_OK || rc == TW_E_TOO_LARGE);
+            assert_true(rc != TW_OK || !refused);
+            refused = rc != TW_OK;
+            if (rc == TW_OK) {
+                struct tw_frame f;
+                size_t consumed;
+                const struct tw_frame_rules rules = {tw_version_traits((enum tw_version)v)->integrity, TW_FROM_DEVICE,
+                                                     true, TW_FRAME_LENGTH_MAX};
+                assert_true(len <= cap);
+                assert_int_equal(tw_frame_parse(&f, &consumed, out, len, &rules), TW_OK);
+                assert_int_equal(consumed, len);
+                assert_int_equal(tw_message_open(&m, crypto, &f, (enum tw_version)v, TW_FROM_DEVICE, key, plain,
+                                                 sizeof plain, TW_OPEN_STRICT),
+                                 TW_OK);
+                assert_int_equal(m.payload.len, n);
+                largest = n;
+            }
+            free(out);
+        }
+        assert_true(refused);
+        /* 65535 less: return code, header or signature, padding or nonce, check value, suffix where it counts */
+        static const size_t expected[TW_N_VERSIONS] = {49119, 65503, 65503, 65472, 65488};
+        assert_int_equal(largest, expected[v]);
+    }
+}
+
 static void a_version_that_does_not_exist_opens_nothing(void **state)
 {
     (void)state;
@@ -430,6 +473,7 @@ int main(void)
         cmocka_unit_test(a_return_code_of_a_little_endian_device_is_read_as_meant),
         cmocka_unit_test(what_cannot_be_sealed_is_said),
         cmocka_unit_test(what_cannot_be_opened_leaves_no_plaintext),
+        cmocka_unit_test(the_largest_payload_that_fits_is_sealed),
         cmocka_unit_test(a_version_that_does_not_exist_opens_nothing),
         cmocka_unit_test(a_return_code_that_nobody_knows_is_one_all_the_same),
         cmocka_unit_test(a_forgotten_key_can_be_used_again),
