@@ -109,7 +109,7 @@ int opt_key_file(uint8_t (**keys)[TW_KEY_LEN], size_t *n_keys, const char *path,
 {
     struct file_bytes f;
     if (file_read(&f, path, KEY_FILE_LIMIT, why) != 0)
-        return -1;
+        return OPT_UNREADABLE;
 
     size_t lines = 1;
     for (size_t i = 0; i < f.len; i++)
@@ -136,8 +136,9 @@ int opt_key_file_one(uint8_t key[TW_KEY_LEN], const char *path, struct why *why)
 {
     uint8_t(*keys)[TW_KEY_LEN];
     size_t n;
-    if (opt_key_file(&keys, &n, path, why) != 0)
-        return -1;
+    int rc = opt_key_file(&keys, &n, path, why);
+    if (rc != 0)
+        return rc;
     if (n == 1)
         memcpy(key, keys[0], TW_KEY_LEN);
     opt_keys_free(keys, n);

@@ -36,13 +36,17 @@ int opt_key(uint8_t key[TW_KEY_LEN], const char *text, struct why *why);
  * stays; that is what --key-file is for. */
 int opt_key_argument(uint8_t key[TW_KEY_LEN], char *argument, struct why *why);
 
+/** A file that cannot be read ends a program with EXIT_CODE_INPUT; a wrong key in it, with EXIT_CODE_USAGE. */
+enum { OPT_UNREADABLE = -2 };
+
 /** Keys of a file, one a line, "-" is stdin; empty lines are passed over. There are no comments: a key may begin
  * with '#'.
- * @param keys  *n_keys keys in one allocation; release with opt_keys_free(). At least one on success */
+ * @param keys  *n_keys keys in one allocation; release with opt_keys_free(). At least one on success
+ * @return 0; OPT_UNREADABLE: no such file, ..; -1: what stands in it is no key */
 int opt_key_file(uint8_t (**keys)[TW_KEY_LEN], size_t *n_keys, const char *path, struct why *why);
 void opt_keys_free(uint8_t (*keys)[TW_KEY_LEN], size_t n_keys); /* wipes; NULL is fine */
 
-/** One key from a file; several are an error. */
+/** One key from a file; several are an error. @return as opt_key_file() */
 int opt_key_file_one(uint8_t key[TW_KEY_LEN], const char *path, struct why *why);
 
 /** The key in TUYA_LOCAL_KEY. @return 1: there is one; 0: the variable is not set or empty; -1: it is no key */

@@ -1,8 +1,12 @@
 /* say.c - messages and exit codes; see common/say.h. */
 #include "common/say.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char *program = "tuyawire";
 
@@ -21,6 +25,9 @@ int why_set(struct why *why, const char *format, ...)
 void say_program(const char *name)
 {
     program = name;
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            (void)!open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
 }
 
 static void say(const char *format, va_list args)
@@ -37,6 +44,19 @@ void say_warn(const char *format, ...)
     va_start(args, format);
     say(format, args);
     va_end(args);
+}
+
+int say_flush(int status)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    if (errno == EPIPE) {
+        signal(SIGPIPE, SIG_DFL);
+        raise(SIGPIPE);
+    }
+    say_warn("stdout: %s", errno != 0 ? strerror(errno) : "not everything could be written");
+    return status == EXIT_CODE_OK ? EXIT_CODE_INPUT : status;
 }
 
 _Noreturn void say_die(enum exit_code code, const char *format, ...)

@@ -32,11 +32,19 @@ struct why {
 /** Fill why (may be NULL), cutting what is too long. @return -1, so that `return why_set(...)` reads well */
 int why_set(struct why *why, const char *format, ...) SAY_FORMAT(2, 3);
 
-/** The name that stands before each message; the text must live as long as the program. */
+/** The name that stands before each message; the text must live as long as the program. To be called first: where
+ * stdin, stdout or stderr are closed it puts something in their place that can be neither read nor written, or the
+ * next socket would take their number, and what is printed would go to a device. */
 void say_program(const char *name);
 
 /** "<program>: <message>" and a newline on stderr. */
 void say_warn(const char *format, ...) SAY_FORMAT(1, 2);
+
+/** Write out what was printed. Where it cannot be written (a full disk), that is said, and makes the end an
+ * EXIT_CODE_INPUT; when the reader has gone (| head), the program ends here, as SIGPIPE ends programs.
+ * @param status  what main() wants to return
+ * @return what it should return */
+int say_flush(int status);
 
 /** say_warn(), then exit(code). */
 _Noreturn void say_die(enum exit_code code, const char *format, ...) SAY_FORMAT(2, 3);

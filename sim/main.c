@@ -148,9 +148,11 @@ static int tell_ready(const struct run *r, const char *control)
         say_warn("--ready-fd %d: %s", o->ready_fd, strerror(errno));
         rc = EXIT_CODE_INPUT;
     }
-    if (o->json)
-        fwrite(line, 1, len, stdout);
-    fflush(stdout);
+    bool printed = !o->json || fwrite(line, 1, len, stdout) == len;
+    if ((fflush(stdout) != 0 || !printed) && errno != EPIPE) { /* who has read enough of it may go */
+        say_warn("--json: stdout: %s", strerror(errno));
+        rc = EXIT_CODE_INPUT;
+    }
     free(line);
     return rc;
 }
@@ -185,15 +187,17 @@ static int read_token(struct file_bytes *out, const char *path, struct why *why)
     return why_set(why, "%s: the first line has to be a token of at least %d characters", path, TOKEN_MIN);
 }
 
-/* Open the control API. @param text  "127.0.0.1:6680" with the port that it got */
+/* Open the control API.
+ * @param text  "127.0.0.1:6680" with the port that it got
+ * @return -1: it is open; otherwise the exit status, and why */
 static int start_control(struct run *r, char *text, size_t cap, struct why *why)
 {
     const struct sim_options *o = &r->options;
     struct opt_address address;
     if (opt_address(&address, o->control, -1, why) != 0)
-        return -1;
+        return EXIT_CODE_USAGE;
     if (o->control_token_file != NULL && read_token(&r->token, o->control_token_file, why) != 0)
-        return -1;
+        return EXIT_CODE_INPUT;
     struct control_config cfg = {
         .server = r->server,
         .fleet = &r->fleet,
@@ -203,10 +207,10 @@ static int start_control(struct run *r, char *text, size_t cap, struct why *why)
         .has_values = o->snapshot != NULL || o->state != NULL || o->has_load || o->scene != NULL,
     };
     if (control_start(&r->control, &cfg, why) != 0)
-        return -1;
+        return EXIT_CODE_CONNECT;
     bool v6 = strchr(address.host, ':') != NULL;
     snprintf(text, cap, "%s%s%s:%u", v6 ? "[" : "", address.host, v6 ? "]" : "", (unsigned)control_port(r->control));
-    return 0;
+    return -1;
 }
 
 static void on_quit(void *ctx)
@@ -257,10 +261,10 @@ static int serve(struct run *r)
     if (o->exit_with_parent)
         watch_parent(r);
     char control[300];
-    if (o->control != NULL && start_control(r, control, sizeof control, &why) != 0) {
+    if (o->control != NULL)
+        rc = start_control(r, control, sizeof control, &why);
+    if (rc != -1)
         say_warn("--control: %s", why.text);
-        rc = EXIT_CODE_CONNECT;
-    }
     if (rc == -1)
         rc = faults;
     if (rc == -1 && o->devices_out != NULL)
@@ -285,6 +289,8 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file at its limit is a disk error like any other */
     int rc = sim_options_parse(&r.options, argc, argv);
+    if (rc != -1)
+        rc = say_flush(rc);
     if (rc == -1) {
         uv_loop_init(&r.loop);
         rc = serve(&r);

@@ -1,5 +1,6 @@
 /* options.c - the command line of tuya-sim; see docs/tuya-sim.1. */
 #include "options.h"
+#include <arpa/inet.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -169,6 +170,52 @@ static int add_fault(struct sim_options *o, const char *text, struct why *why)
     return 0;
 }
 
+static bool is_address(const char *text, bool v6_too)
+{
+    struct in6_addr ip;
+    char plain[64];
+    snprintf(plain, sizeof plain, "%.*s", (int)strcspn(text, "%"), text); /* fe80::1%eth0 */
+    return inet_pton(AF_INET, text, &ip) == 1 || (v6_too && inet_pton(AF_INET6, plain, &ip) == 1);
+}
+
+/* "off", or addresses with commas between them. */
+static int check_discovery(const char *text, struct why *why)
+{
+    if (strcmp(text, "off") == 0)
+        return 0;
+    for (const char *item = text;; item++) {
+        char address[64];
+        size_t len = strcspn(item, ",");
+        snprintf(address, sizeof address, "%.*s", (int)(len < sizeof address ? len : sizeof address), item);
+        if (len >= sizeof address || !is_address(address, false))
+            return why_set(why, "expected off, or IPv4 addresses as in 192.168.1.255,127.0.0.1; got '%s'", text);
+        item += len;
+        if (*item == '\0')
+            return 0;
+    }
+}
+
+static int check_control(const char *text, struct why *why)
+{
+    struct opt_address a;
+    if (opt_address(&a, text, -1, why) != 0)
+        return -1;
+    if (strcmp(a.host, "localhost") == 0 || is_address(a.host, true))
+        return 0;
+    return why_set(why, "expected ADDRESS:PORT, like 127.0.0.1:6680 or [::1]:6680, got '%s'", text);
+}
+
+/* Nobody on the network presses buttons without the token. */
+static bool control_is_open(const struct sim_options *o)
+{
+    struct opt_address a;
+    if (o->control == NULL || o->control_token_file != NULL || opt_address(&a, o->control, -1, NULL) != 0)
+        return false;
+    struct in6_addr ip;
+    bool v6_loopback = inet_pton(AF_INET6, a.host, &ip) == 1 && IN6_IS_ADDR_LOOPBACK(&ip);
+    return strncmp(a.host, "127.", 4) != 0 && strcmp(a.host, "localhost") != 0 && !v6_loopback;
+}
+
 static int integer(int64_t *out, int64_t min, int64_t max, struct why *why)
 {
     return opt_integer(out, optarg, min, max, why);
@@ -189,10 +236,7 @@ static int take(struct sim_options *o, int opt, struct why *why)
         rc = opt_key_argument(o->key, optarg, why);
         o->has_key = true;
         break;
-    case OPT_KEY_FILE:
-        rc = opt_key_file_one(o->key, optarg, why);
-        o->has_key = true;
-        break;
+    case OPT_KEY_FILE: o->key_file = optarg; break;
     case OPT_PROFILE: o->profile = optarg; break;
     case OPT_DEVICES: o->devices = optarg; break;
     case OPT_SNAPSHOT: o->snapshot = optarg; break;
@@ -203,7 +247,9 @@ static int take(struct sim_options *o, int opt, struct why *why)
         o->count = (size_t)n;
         break;
     case OPT_DEVICES_OUT: o->devices_out = optarg; break;
-    case OPT_LISTEN: o->listen = optarg; break;
+    case OPT_LISTEN:
+        o->listen = optarg;
+        return is_address(optarg, true) ? 0 : why_set(why, "expected an IPv4 or IPv6 address, got '%s'", optarg);
     case OPT_PORT:
         rc = integer(&n, 0, 65535, why);
         o->port = (uint16_t)n;
@@ -212,7 +258,7 @@ static int take(struct sim_options *o, int opt, struct why *why)
         rc = choose(&word, optarg, spreads, why);
         o->spread = (enum server_spread)word;
         break;
-    case OPT_DISCOVERY: o->discovery = optarg; break;
+    case OPT_DISCOVERY: o->discovery = optarg; return check_discovery(optarg, why);
     case OPT_DISCOVERY_PORT:
         rc = integer(&n, 1, 65533, why);
         o->discovery_base = (uint16_t)n;
@@ -239,7 +285,7 @@ static int take(struct sim_options *o, int opt, struct why *why)
     case OPT_STATE: o->state = optarg; break;
     case OPT_JOURNAL: o->journal = optarg; break;
     case OPT_WRITE: o->write = optarg; break;
-    case OPT_CONTROL: o->control = optarg; break;
+    case OPT_CONTROL: o->control = optarg; return check_control(optarg, why);
     case OPT_CONTROL_TOKEN_FILE: o->control_token_file = optarg; break;
     case OPT_READY_FILE: o->ready_file = optarg; break;
     case OPT_READY_FD:
@@ -263,9 +309,28 @@ static int check(const struct sim_options *o)
         return say_usage("--count", "ids and keys are generated: leave out --id and --key, see --devices-out");
     if (o->count == 0 && o->mix.n > 1)
         return say_usage("--protocol", "a mix of versions needs --count");
+    if (control_is_open(o))
+        return say_usage("--control",
+                         "%s is open to the network: give --control-token-file as well, or listen on "
+                         "127.0.0.1",
+                         o->control);
     if (o->control_token_file != NULL && o->control == NULL)
         return say_usage("--control-token-file", "needs --control");
     return -1;
+}
+
+/* A file that cannot be read is no wrong usage; what stands in it may be. */
+static int read_key_file(struct sim_options *o)
+{
+    struct why why;
+    if (o->has_key)
+        return say_usage("--key-file", "only one of --key and --key-file at a time");
+    o->has_key = true;
+    switch (opt_key_file_one(o->key, o->key_file, &why)) {
+    case 0: return -1;
+    case OPT_UNREADABLE: say_warn("--key-file: %s", why.text); return EXIT_CODE_INPUT;
+    default: return say_usage("--key-file", "%s", why.text);
+    }
 }
 
 int sim_options_parse(struct sim_options *out, int argc, char **argv)
@@ -302,6 +367,12 @@ int sim_options_parse(struct sim_options *out, int argc, char **argv)
     }
     if (optind < argc)
         return say_usage(argv[optind], "nothing is expected here; options begin with --");
+    if (o.key_file != NULL) {
+        int rc = read_key_file(&o);
+        *out = o;
+        if (rc != -1)
+            return rc;
+    }
     if (!o.has_key) {
         int rc = opt_key_environment(o.key, &why);
         if (rc < 0)

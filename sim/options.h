@@ -15,6 +15,7 @@ struct sim_options {
     const char *id;
     bool has_key;
     uint8_t key[TW_KEY_LEN];
+    const char *key_file;
     const char *profile; /* name or file */
     /* many */
     const char *devices, *snapshot, *devices_out;

@@ -41,7 +41,7 @@ static int load_profile(const struct profile **out, const char *name)
     file_free(&file);
     if (rc == 0)
         return -1;
-    say_warn("--profile: %s has %zu errors", name, problems.n);
+    say_warn("--profile: %s has %zu error%s", name, problems.n, problems.n == 1 ? "" : "s");
     show(&problems);
     return EXIT_CODE_INPUT;
 }

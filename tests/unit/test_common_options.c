@@ -104,7 +104,7 @@ static void key_file_without_a_good_key_says_where(void **state)
     assert_int_equal(opt_key_file(&keys, &n, path, &why), -1);
     assert_says(&why, "there is no key in it");
     unlink(path);
-    assert_int_equal(opt_key_file(&keys, &n, "/nonexistent/key", &why), -1);
+    assert_int_equal(opt_key_file(&keys, &n, "/nonexistent/key", &why), OPT_UNREADABLE);
     assert_says(&why, "/nonexistent/key: cannot open: No such file or directory");
 }
 

@@ -80,6 +80,20 @@ static int check_type(const struct devices_dp *dp, const struct tw_value *v)
     return 0;
 }
 
+/* Which of two values is meant? Devices take the first or the last. */
+static int check_once(const struct target *target, uint32_t id, char **before, int n)
+{
+    for (int i = 0; i < n; i++) {
+        struct opt_dp dp;
+        uint32_t other;
+        if (opt_dp(&dp, before[i], NULL) != 0 || read_dp_name(&other, target, dp.name) != 0 || other != id)
+            continue;
+        say_usage("DP=VALUE", "data point %u is there twice: expected one value", (unsigned)id);
+        return -1;
+    }
+    return 0;
+}
+
 /* DP=VALUE... as {"1":true,..}. @return 0; -1, said already */
 static int read_dps(struct tw_text *t, const struct target *target, int n, char **arguments)
 {
@@ -92,7 +106,7 @@ static int read_dps(struct tw_text *t, const struct target *target, int n, char 
             say_usage("DP=VALUE", "%s", why.text);
             return -1;
         }
-        if (read_dp_name(&id, target, dp.name) != 0)
+        if (read_dp_name(&id, target, dp.name) != 0 || check_once(target, id, arguments, i) != 0)
             return -1;
         tw_text_put(t, i == 0 ? "\"" : ",\"");
         tw_text_put_int(t, id);
@@ -529,5 +543,9 @@ enum exit_code command_check(const struct command *c, const struct settings *set
         return EXIT_CODE_USAGE;
     if (c->run == command_send && read_command(&command, arguments[0]) != 0)
         return c->run(NULL, set, n, arguments); /* says what is wrong before it looks at the session */
+    if (c->run == command_send && n > 1 &&
+        tw_json_check((struct tw_span){(const uint8_t *)arguments[1], strlen(arguments[1])}) != TW_OK)
+        return (enum exit_code)say_usage("JSON", "expected JSON, such as '{\"dps\":{\"1\":true}}', got '%s'",
+                                         arguments[1]);
     return EXIT_CODE_OK;
 }

@@ -31,6 +31,8 @@ static int length_of(char **argv, int from, int argc)
 static int add_step(struct chain *c, char **words, int n)
 {
     const struct command *command = command_find(words[0]);
+    if (command == NULL && (strcmp(words[0], "discover") == 0 || strcmp(words[0], "diagnose") == 0))
+        return say_usage(words[0], "expected no other command beside it");
     if (command == NULL)
         return say_usage("command",
                          "\"%s\" is none; expected status, get, set, on, off, toggle, energy, refresh, "
@@ -117,7 +119,7 @@ int main(int argc, char **argv)
     else if (!is_discover && !is_diagnose)
         code = (enum exit_code)read_chain(&chain, argc, argv, first, end);
     if (code == EXIT_CODE_OK)
-        code = settings_load_devices(&set);
+        code = settings_load_files(&set);
     if (code == EXIT_CODE_OK && uv_loop_init(&loop) == 0) {
         code = is_discover   ? command_discover(&set, &loop)
                : is_diagnose ? run_diagnose(&set, &loop)
@@ -126,6 +128,5 @@ int main(int argc, char **argv)
     }
     free(chain.steps);
     settings_free(&set);
-    show_flush();
-    return code;
+    return say_flush(code);
 }

@@ -1,5 +1,6 @@
 /* settings.c - see settings.h. */
 #include "settings.h"
+#include <arpa/inet.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -78,6 +79,12 @@ static int wrong(const char *name, const struct why *why)
     return wrong_usage(name, "%s", why->text);
 }
 
+static bool is_ipv4(const char *text)
+{
+    struct in_addr ip;
+    return inet_pton(AF_INET, text, &ip) == 1;
+}
+
 static int read_option(struct settings *s, int option)
 {
     struct why why;
@@ -90,9 +97,7 @@ static int read_option(struct settings *s, int option)
     case O_DEVICES: return read_text(&s->devices_path, "--devices", 4096);
     case O_PORT: return opt_integer(&s->port, optarg, 1, 65535, &why) == 0 ? 0 : wrong("--port", &why);
     case O_KEY: s->has_key = true; return opt_key_argument(s->key, optarg, &why) == 0 ? 0 : wrong("--key", &why);
-    case O_KEY_FILE:
-        s->has_key = true;
-        return opt_key_file_one(s->key, optarg, &why) == 0 ? 0 : wrong("--key-file", &why);
+    case O_KEY_FILE: s->key_file = optarg; return 0;
     case 'P':
         s->has_protocol = true;
         return opt_protocol_or_auto(&s->protocol_auto, &s->protocol, optarg, &why) == 0 ? 0
@@ -122,11 +127,29 @@ static int read_option(struct settings *s, int option)
     case O_BROADCAST:
         if (s->n_broadcast == sizeof s->broadcast / sizeof s->broadcast[0])
             return wrong_usage("--broadcast", "at most 8 addresses");
+        if (!is_ipv4(optarg))
+            return wrong_usage("--broadcast", "expected an IPv4 address, such as 192.168.1.255, got '%s'", optarg);
         s->broadcast[s->n_broadcast++] = optarg;
         return 0;
-    case 'h': help_print(); exit(EXIT_CODE_OK);
-    case O_VERSION: help_version(); exit(EXIT_CODE_OK);
-    default: fputs("Try 'tuya-ctl --help' for more.\n", stderr); return -1; /* getopt has named the culprit */
+    case 'h': help_print(); exit(say_flush(EXIT_CODE_OK));
+    case O_VERSION: help_version(); exit(say_flush(EXIT_CODE_OK));
+    default: fputs("Try 'tuya-ctl --help'.\n", stderr); return -1; /* getopt has named the culprit */
+    }
+}
+
+/* A file that cannot be read is no wrong usage; what stands in it may be. */
+static enum exit_code read_key_file(struct settings *s)
+{
+    struct why why;
+    if (s->key_file == NULL)
+        return EXIT_CODE_OK;
+    if (s->has_key)
+        return (enum exit_code)say_usage("--key-file", "only one of --key and --key-file at a time");
+    s->has_key = true;
+    switch (opt_key_file_one(s->key, s->key_file, &why)) {
+    case 0: return EXIT_CODE_OK;
+    case OPT_UNREADABLE: say_warn("--key-file: %s", why.text); return EXIT_CODE_INPUT;
+    default: return (enum exit_code)say_usage("--key-file", "%s", why.text);
     }
 }
 
@@ -141,9 +164,12 @@ int settings_read(struct settings *s, int argc, char **argv)
     return optind;
 }
 
-enum exit_code settings_load_devices(struct settings *s)
+enum exit_code settings_load_files(struct settings *s)
 {
     struct why why;
+    enum exit_code code = read_key_file(s);
+    if (code != EXIT_CODE_OK)
+        return code;
     if (s->devices_path == NULL && s->device_name != NULL)
         s->devices_path = "devices.json";
     if (s->devices_path == NULL)

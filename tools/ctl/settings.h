@@ -16,6 +16,7 @@ struct settings {
     int64_t port;                                             /* -1: not given */
     bool has_key;
     uint8_t key[TW_KEY_LEN];
+    const char *key_file; /* read by settings_load_files() */
     bool has_protocol, protocol_auto;
     enum tw_version protocol;
     bool has_timeout;
@@ -33,8 +34,8 @@ struct settings {
  * @return the index of the first argument that is no option; -1: wrong usage, said already */
 int settings_read(struct settings *s, int argc, char **argv);
 
-/** Read the device list, if one is asked for. @return an exit code */
-enum exit_code settings_load_devices(struct settings *s);
+/** Read the key file and the device list, where they are asked for. @return an exit code */
+enum exit_code settings_load_files(struct settings *s);
 
 /** Whom to talk to; host is "" when only the network can tell the address. need_key: without a key the message says
  * how to give one. @return an exit code, said already */

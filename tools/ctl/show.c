@@ -1,6 +1,5 @@
 /* show.c - see show.h. */
 #include "show.h"
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,12 +16,9 @@ void show_setup(bool json, bool colour)
 
 void show_flush(void)
 {
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return;
-    /* Whoever read has gone: end as a program does that SIGPIPE ends. Sockets must not do this, so it is ignored
-     * otherwise. */
-    signal(SIGPIPE, SIG_DFL);
-    raise(SIGPIPE);
+    int code = say_flush(EXIT_CODE_OK);
+    if (code != EXIT_CODE_OK)
+        exit(code);
 }
 
 bool show_is_json(void)

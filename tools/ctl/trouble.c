@@ -164,6 +164,17 @@ int trouble_from_engine(struct trouble *t, int error, enum tw_version version, b
                        "the device sent a damaged frame: %s", tw_strerror(error));
 }
 
+/* Errors of devices are English words (device behaviour section 11); ciphertext is not. From 3.4 on a session
+ * key vouches for version and key, whatever the text. */
+static bool is_readable(const char *text)
+{
+    for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
+        if ((*p < 0x20 && *p != '\t' && *p != '\n' && *p != '\r') || *p >= 0x7f)
+            return false;
+    }
+    return true;
+}
+
 int trouble_from_refusal(struct trouble *t, const char *text, enum tw_version v, bool has_cid)
 {
     if (strcmp(text, TW_TEXT_DEVID) == 0)
@@ -181,6 +192,10 @@ int trouble_from_refusal(struct trouble *t, const char *text, enum tw_version v,
     if (strcmp(text, TW_TEXT_DATA_FORMAT) == 0 || strcmp(text, TW_TEXT_PARSE_DATA) == 0)
         return trouble_set(t, TROUBLE_SAID_NO, "the protocol version or the local key may be another: try -P auto",
                            "the device could not read the request (protocol %s): %s", tw_version_name(v), text);
+    if (!is_readable(text) && !tw_version_traits(v)->negotiates)
+        return trouble_set(t, TROUBLE_WRONG_VERSION, next_version,
+                           "the device's answer cannot be read as protocol %s: most likely it speaks another",
+                           tw_version_name(v));
     return trouble_set(t, TROUBLE_SAID_NO, next_diagnose, "the device refused%s%s", text[0] != '\0' ? ": " : "",
                        text);
 }

@@ -470,5 +470,5 @@ int main(int argc, char **argv)
     if (rc < 0)
         rc = run(&p);
     release(&p);
-    return rc;
+    return say_flush(rc);
 }

@@ -31,7 +31,7 @@ static const char help[] =
     "output\n"
     "  -T, --format FORMAT        text (default), json, csv (data points over time), fields\n"
     "      --json                 the same as -T json\n"
-    "  -e, --field NAME           with -T fields, repeated: time, cmd, seq, device, dp.19, dps.cur_power, ..\n"
+    "  -e, --field NAME           with -T fields, repeated: time, cmd, seq, device, dp.19, dp.cur_power, ..\n"
     "  -Y, --display EXPR         only what fits: 'cmd == CONTROL && dp.19 > 500'\n"
     "  -v, --verbose              headers; twice: hex too\n"
     "      --stats                a summary per device at the end\n"
@@ -238,7 +238,7 @@ static int take_option(struct settings *s, int opt)
     case OPT_STRICT: s->strict = true; return -1;
     case 'h': return give(stdout, help, EXIT_CODE_OK);
     case 'V': return give(stdout, "tuya-dump " TUYAWIRE_VERSION "\n", EXIT_CODE_OK);
-    default: return give(stderr, "tuya-dump: see tuya-dump --help\n", EXIT_CODE_USAGE);
+    default: return give(stderr, "Try 'tuya-dump --help'.\n", EXIT_CODE_USAGE);
     }
 }
 
