@@ -413,10 +413,18 @@ static int new_request(struct tw_client *c, uint64_t now_ms, struct request **ou
     return TW_OK;
 }
 
+static size_t frame_size(const struct tw_client *c, const struct request *r)
+{
+    struct tw_message m;
+    tw_message_init(&m, c->cfg.version, TW_TO_DEVICE, 0, r->command);
+    m.payload.len = r->body_len;
+    return tw_message_size(&m);
+}
+
 /* The request is complete: put it in line. rc: what making it returned. */
 static int submit(struct tw_client *c, struct request *r, int rc, uint32_t *request)
 {
-    if (rc == TW_OK && tw_message_size_max(r->body_len) > TW_FRAME_SIZE_TO_DEVICE_MAX)
+    if (rc == TW_OK && frame_size(c, r) > TW_FRAME_SIZE_TO_DEVICE_MAX)
         rc = TW_E_TOO_LARGE;
     if (rc == TW_E_CAPACITY) /* of the room for a body */
         rc = TW_E_TOO_LARGE;
@@ -477,7 +485,7 @@ int tw_client_control(tw_client *c, struct tw_span dps, uint64_t now_ms, uint32_
     struct tw_text body = {.data = room, .cap = sizeof room};
     struct tw_body_ids ids = ids_now(c);
     r->command = control_command(c);
-    rc = tw_body_control(&body, c->cfg.version, r->command, &ids, dps);
+    rc = tw_body_control(&body, c->cfg.version, r->command, &ids, object.json);
     if (rc == TW_OK)
         rc = set_body(r, (struct tw_span){(const uint8_t *)body.data, body.len});
     return submit(c, r, rc, request);

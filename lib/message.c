@@ -515,6 +515,23 @@ static int put_content(tw_crypto *c, const uint8_t *key, uint8_t *p, const struc
     return TW_E_ARGUMENT;
 }
 
+static enum tw_encoding encoding_of(const struct tw_message *m, const struct tw_version_traits *t)
+{
+    if (m->has_header)
+        return t->with_header;
+    return is_bare(m, t) && t->integrity != TW_INTEGRITY_GCM ? TW_ENCODING_PLAIN : t->without_header;
+}
+
+/* see tuyawire/message.h */
+size_t tw_message_size(const struct tw_message *m)
+{
+    const struct tw_version_traits *t = tw_version_traits(m->version);
+    if (t == NULL)
+        return 0;
+    size_t retcode_len = m->has_retcode ? TW_RETCODE_LEN : 0;
+    return tw_frame_size(t->integrity, retcode_len + encoded_len(encoding_of(m, t), m->payload.len));
+}
+
 /* see tuyawire/message.h */
 int tw_message_seal(uint8_t *out, size_t cap, size_t *len, tw_crypto *c, const struct tw_message *m,
                     const uint8_t *key, const uint8_t *nonce)
@@ -523,9 +540,7 @@ int tw_message_seal(uint8_t *out, size_t cap, size_t *len, tw_crypto *c, const s
     if (t == NULL)
         return TW_E_ARGUMENT;
     bool gcm = t->integrity == TW_INTEGRITY_GCM;
-    enum tw_encoding e = m->has_header           ? t->with_header
-                         : is_bare(m, t) && !gcm ? TW_ENCODING_PLAIN
-                                                 : t->without_header;
+    enum tw_encoding e = encoding_of(m, t);
     if (key == NULL && (e != TW_ENCODING_PLAIN || t->integrity != TW_INTEGRITY_CRC32))
         return TW_E_NO_KEY;
     if (gcm && nonce == NULL)

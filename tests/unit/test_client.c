@@ -776,6 +776,45 @@ static void requests_that_cannot_be_made_are_refused(void **state)
     close_wire(&w);
 }
 
+static void a_frame_may_be_as_long_as_a_device_takes(void **state)
+{
+    (void)state;
+    static const size_t longest[TW_N_VERSIONS] = {3023, 4047, 4047, 4016, 4030}; /* of a control: 4095 in all */
+    static char text[4096];
+    memset(text, 'x', sizeof text);
+    EACH_VERSION(v)
+    {
+        struct wire w;
+        establish(&w, v, NULL);
+        struct tw_span body = {(const uint8_t *)text, longest[v] + 1};
+        assert_int_equal(tw_client_send(w.client, TW_CMD_CONTROL, body, w.now, NULL), TW_E_TOO_LARGE);
+        nothing_sent(&w);
+        body.len--;
+        assert_int_equal(tw_client_send(w.client, TW_CMD_CONTROL, body, w.now, NULL), TW_OK);
+        size_t len = tw_client_output(w.client).len;
+        assert_true(len <= TW_FRAME_SIZE_TO_DEVICE_MAX && len > TW_FRAME_SIZE_TO_DEVICE_MAX - 24);
+        assert_int_equal(receive(&w).payload.len, longest[v]);
+        close_wire(&w);
+    }
+}
+
+static void what_stands_around_data_points_is_not_sent(void **state)
+{
+    (void)state;
+    static const uint8_t dps[] = " {\"1\":true} \0";
+    EACH_VERSION(v)
+    {
+        struct wire w;
+        establish(&w, v, NULL);
+        struct tw_span with_nul = {dps, sizeof dps};
+        assert_int_equal(tw_client_control(w.client, with_nul, w.now, NULL), TW_OK);
+        struct tw_message m = receive(&w);
+        assert_null(memchr(m.payload.data, 0, m.payload.len));
+        assert_null(memchr(m.payload.data, ' ', m.payload.len));
+        close_wire(&w);
+    }
+}
+
 static void a_status_that_was_seen_is_dropped(void **state)
 {
     (void)state;
@@ -1212,6 +1251,8 @@ int main(void)
         cmocka_unit_test(one_request_per_command_is_under_way),
         cmocka_unit_test(too_many_requests_are_refused_and_none_is_lost),
         cmocka_unit_test(requests_that_cannot_be_made_are_refused),
+        cmocka_unit_test(a_frame_may_be_as_long_as_a_device_takes),
+        cmocka_unit_test(what_stands_around_data_points_is_not_sent),
         cmocka_unit_test(a_status_that_was_seen_is_dropped),
         cmocka_unit_test(another_key_is_noticed_on_3_3),
         cmocka_unit_test(garbage_and_other_protocols_are_refused),

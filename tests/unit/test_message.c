@@ -254,6 +254,7 @@ static void the_largest_payload_that_fits_is_sealed(void **state)
                 const struct tw_frame_rules rules = {tw_version_traits((enum tw_version)v)->integrity, TW_FROM_DEVICE,
                                                      true, TW_FRAME_LENGTH_MAX};
                 assert_true(len <= cap);
+                assert_int_equal(tw_message_size(&m), len);
                 assert_int_equal(tw_frame_parse(&f, &consumed, out, len, &rules), TW_OK);
                 assert_int_equal(consumed, len);
                 assert_int_equal(tw_message_open(&m, crypto, &f, (enum tw_version)v, TW_FROM_DEVICE, key, plain,

@@ -76,6 +76,10 @@ enum tw_open_flags {
 /** Bytes that tw_message_seal() may need for a payload of this size, in any version. */
 size_t tw_message_size_max(size_t payload_len);
 
+/** Bytes of the frame that tw_message_seal() makes of m; 0 for a version that does not exist. The payload's bytes are
+ * not looked at, its length is. */
+size_t tw_message_size(const struct tw_message *m);
+
 /** Build the canonical frame for m: header and return code as m says, then encryption and integrity.
  *
  * @param out   the frame; cap bytes writable, tw_message_size_max() always suffice. Must not overlap the payload
