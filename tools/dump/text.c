@@ -15,10 +15,10 @@
 enum {
     WIDTH = 120,
     NAME_WIDTH = 16,
-    COMMAND_WIDTH = 19,
-    TIME_LEN = 12,    /* to the millisecond */
-    INDENT = 63,      /* where the content of a message begins, and its further lines */
-    HEX_COLUMNS = 32, /* bytes per line of -v */
+    COMMAND_WIDTH = 15, /* BROADCAST_LPV34 */
+    TIME_LEN = 12,      /* to the millisecond */
+    INDENT = 59,        /* where the content of a message begins, and its further lines */
+    HEX_COLUMNS = 32,   /* bytes per line of -v */
 };
 
 struct text {
@@ -247,10 +247,21 @@ static struct tw_span label_of(const struct seen *s)
     return s->record.src != NULL ? span_of(s->record.src) : span_of("?");
 }
 
+/* The steps of the handshake have names that leave no room for what they say; JSON and -Y keep the long ones. */
+static const char *short_name(int64_t command)
+{
+    switch (command) {
+    case TW_CMD_SESS_KEY_NEG_START: return "START";
+    case TW_CMD_SESS_KEY_NEG_RESP: return "RESP";
+    case TW_CMD_SESS_KEY_NEG_FINISH: return "FINISH";
+    default: return command >= 0 ? tw_command_name((uint32_t)command) : NULL;
+    }
+}
+
 static void put_command(struct text *t, const struct seen *s)
 {
     char text[32] = "";
-    const char *name = s->record.cmd >= 0 ? tw_command_name((uint32_t)s->record.cmd) : NULL;
+    const char *name = short_name(s->record.cmd);
     if (name == NULL && s->record.cmd >= 0)
         snprintf(text, sizeof text, "command 0x%02llx", (unsigned long long)s->record.cmd);
     paint(t, "\033[1m");
