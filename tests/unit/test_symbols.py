@@ -23,8 +23,14 @@ COMPILER = re.compile(r"_GLOBAL_OFFSET_TABLE_|__stack_chk_\w+|__(asan|ubsan|sani
                       r"|__u?(div|mod|divmod)[dt]i\d|__(ctz|clz)[dt]i2")  # 64-bit arithmetic of 32-bit machines
 
 
+# GNU nm shows what a compiler's plugin tells of objects that are to be optimised once more, and that has no sections.
+# Such objects hold ordinary code as well: without a plugin it is shown.
+is_gnu = "GNU nm" in subprocess.run([nm_program, "--version"], stdout=subprocess.PIPE, text=True).stdout
+ORDINARY = ["--plugin=/dev/null"] if is_gnu else []
+
+
 def nm(*args):
-    out = subprocess.run([nm_program, *args], check=True, stdout=subprocess.PIPE, text=True).stdout
+    out = subprocess.run([nm_program, *ORDINARY, *args], check=True, stdout=subprocess.PIPE, text=True).stdout
     return out.splitlines()
 
 
