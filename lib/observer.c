@@ -354,8 +354,7 @@ int tw_observer_next(tw_observer *o, struct tw_observed *ev)
         }
         if (w.len > 0)
             return report_cut(s, ev);
-        s->ending = false;
-        s->begun = false;
+        s->ending = s->begun = s->tls = false;
         return 0;
     }
 }

@@ -441,6 +441,31 @@ static void an_end_inside_a_frame_is_said(void **state)
     free(reply.data);
 }
 
+static void what_follows_a_tls_connection_is_read(void **state)
+{
+    (void)state;
+    static const uint8_t tls[] = {0x16, 0x03, 0x01, 0x00, 0x05, 0x01, 0x00};
+    struct bytes query, reply;
+    load_33(&query, &reply);
+    tw_keyring *ring = ring_with((const uint8_t *)"0123456789abcdef");
+    tw_observer *o;
+    struct log log = {.n = 0};
+    assert_int_equal(tw_observer_new(&o, ring, TW_ROLES_KNOWN), TW_OK);
+    feed(o, &log, TW_TO_DEVICE, tls, sizeof tls, sizeof tls);
+    feed(o, &log, TW_TO_DEVICE, query.data, query.len, SIZE_MAX / 2); /* of the same connection: not looked at */
+    assert_int_equal(log.n, 1);
+    assert_int_equal(log.said[0].why, TW_WHY_TLS);
+    assert_int_equal(tw_observer_end(o, TW_TO_DEVICE), TW_OK);
+    drain(o, &log);
+    feed(o, &log, TW_TO_DEVICE, query.data, query.len, SIZE_MAX / 2); /* a new one */
+    assert_int_equal(log.n, 2);
+    assert_int_equal(log.said[1].error, TW_OK);
+    tw_observer_free(o);
+    tw_keyring_free(ring);
+    free(query.data);
+    free(reply.data);
+}
+
 static void any_flipped_bit_costs_one_frame_at_most(void **state)
 {
     (void)state;
@@ -531,6 +556,7 @@ int main(void)
         cmocka_unit_test(a_start_behind_its_resp_still_opens_the_session),
         cmocka_unit_test(a_gap_costs_the_cut_frame_and_is_said),
         cmocka_unit_test(an_end_inside_a_frame_is_said),
+        cmocka_unit_test(what_follows_a_tls_connection_is_read),
         cmocka_unit_test(any_flipped_bit_costs_one_frame_at_most),
         cmocka_unit_test(feeding_before_draining_is_refused),
         cmocka_unit_test(memory_of_a_connection_is_bounded),

@@ -101,15 +101,15 @@ enum tw_key_kind { TW_KEY_NONE, TW_KEY_LOCAL, TW_KEY_SESSION };
 /** Why a message could not be opened, or what else is remarkable about it. */
 enum tw_why {
     TW_WHY_NOTHING,
-    TW_WHY_LOST,         /**< bytes are missing from the capture: `missing`; `skipped` of a cut frame before them */
-    TW_WHY_SKIPPED,      /**< bytes that begin no frame: `skipped` */
-    TW_WHY_CUT,          /**< the stream ended inside a frame: `skipped` bytes of it were there */
-    TW_WHY_TLS,          /**< TLS on a Tuya port: a device in set-up mode. The direction is not looked at any more */
-    TW_WHY_BAD_FRAME,    /**< length or suffix, see `error` */
-    TW_WHY_DAMAGED,      /**< the check value is wrong and no missing key explains it */
-    TW_WHY_NO_KEYS,      /**< it is encrypted and the keyring is empty */
-    TW_WHY_NO_KEY_FITS,  /**< all local keys were tried */
-    TW_WHY_NO_HANDSHAKE, /**< 3.4, 3.5: the handshake was not captured */
+    TW_WHY_LOST,    /**< bytes are missing from the capture: `missing`; `skipped` of a cut frame before them */
+    TW_WHY_SKIPPED, /**< bytes that begin no frame: `skipped` */
+    TW_WHY_CUT,     /**< the stream ended inside a frame: `skipped` bytes of it were there */
+    TW_WHY_TLS,     /**< TLS on a Tuya port: a device in set-up mode. The direction is not looked at until its end */
+    TW_WHY_BAD_FRAME,       /**< length or suffix, see `error` */
+    TW_WHY_DAMAGED,         /**< the check value is wrong and no missing key explains it */
+    TW_WHY_NO_KEYS,         /**< it is encrypted and the keyring is empty */
+    TW_WHY_NO_KEY_FITS,     /**< all local keys were tried */
+    TW_WHY_NO_HANDSHAKE,    /**< 3.4, 3.5: the handshake was not captured */
     TW_WHY_HALF_HANDSHAKE,  /**< 3.4, 3.5: RESP was seen, but not the START with the client nonce */
     TW_WHY_NO_SESSION_FITS, /**< 3.4, 3.5: handshake frames could not be opened: its local key is missing */
     TW_WHY_MALFORMED,       /**< opened, but padding, header or return code are not as they must be */
@@ -143,7 +143,7 @@ struct tw_observed {
 /** @param ring  borrowed until tw_observer_free()
  *  @return TW_OK, TW_E_NOMEM */
 int tw_observer_new(tw_observer **out, tw_keyring *ring, enum tw_observer_roles roles);
-void tw_observer_free(tw_observer *o); /**< NULL is fine; wipes session keys and buffers */
+void tw_observer_free(tw_observer *o); /**< NULL is fine; wipes session keys and nonces */
 
 /** What somebody else knows about the device of this connection: an announcement, an earlier connection to the same
  * address. A hint is tried first and believed only where it fits.
