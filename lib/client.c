@@ -22,8 +22,11 @@ static int reserve(struct buffer *b, size_t more)
     if (b->cap - b->len >= more)
         return TW_OK;
     size_t cap = b->cap < 1024 ? 1024 : b->cap;
-    while (cap - b->len < more)
+    while (cap - b->len < more) {
+        if (cap > SIZE_MAX / 2)
+            return TW_E_NOMEM;
         cap *= 2;
+    }
     uint8_t *data = realloc(b->data, cap);
     if (data == NULL)
         return TW_E_NOMEM;

@@ -798,6 +798,16 @@ static void a_frame_may_be_as_long_as_a_device_takes(void **state)
     }
 }
 
+static void more_bytes_than_memory_can_hold_are_refused(void **state)
+{
+    (void)state;
+    struct wire w;
+    uint8_t byte = 0;
+    establish(&w, TW_V33, NULL);
+    assert_int_equal(tw_client_feed(w.client, &byte, SIZE_MAX, w.now), TW_E_NOMEM); /* none of them is read */
+    close_wire(&w);
+}
+
 static void what_stands_around_data_points_is_not_sent(void **state)
 {
     (void)state;
@@ -1252,6 +1262,7 @@ int main(void)
         cmocka_unit_test(too_many_requests_are_refused_and_none_is_lost),
         cmocka_unit_test(requests_that_cannot_be_made_are_refused),
         cmocka_unit_test(a_frame_may_be_as_long_as_a_device_takes),
+        cmocka_unit_test(more_bytes_than_memory_can_hold_are_refused),
         cmocka_unit_test(what_stands_around_data_points_is_not_sent),
         cmocka_unit_test(a_status_that_was_seen_is_dropped),
         cmocka_unit_test(another_key_is_noticed_on_3_3),
