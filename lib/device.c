@@ -108,7 +108,7 @@ void tw_device_host_free(tw_device_host *h)
         return;
     for (int i = 0; i < TW__DEVICE_SPARE; i++)
         free(h->spare[i].data);
-    tw__wipe(h->open, h->open_cap);
+    tw__wipe(h, sizeof *h + h->open_cap); /* plaintexts, the proof of the last RESP */
     free(h);
 }
 

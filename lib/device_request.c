@@ -61,7 +61,7 @@ static int draw_device_nonce(tw_device *d, struct tw_span start, uint8_t nonce[T
             return TW_E_CRYPTO;
         if (start.len < TW_SESSION_NONCE_LEN)
             return TW_OK;
-        uint8_t key[TW_KEY_LEN];
+        uint8_t key[TW_KEY_LEN] = {0};
         int rc =
             tw_session_derive(key, d->host->cfg.crypto, d->session.version, d->session.local_key, start.data, nonce);
         bool good = (key[0] == 0) == want_zero;
