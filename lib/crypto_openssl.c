@@ -20,7 +20,7 @@
 #include <string.h>
 #include "tuyawire/error.h"
 
-enum { HMAC_BLOCK = 64, N_KEYS_MAX = 4096 };
+enum { HMAC_BLOCK = 64, N_KEYS_MAX = 4096, WAYS = 4 };
 
 enum use { ECB_ENCRYPT, ECB_DECRYPT, GCM_SEAL, GCM_OPEN, N_USES };
 
@@ -29,13 +29,15 @@ struct slot {
     uint8_t key[TW_KEY_LEN];
     bool taken;
     bool keyed[N_USES], hmac_keyed;
+    uint32_t used; /* when, by the bench's count */
     EVP_CIPHER_CTX *ctx[N_USES];
     SHA256_CTX inner, outer;
 };
 
 struct tw_crypto {
     EVP_CIPHER *ecb, *gcm;
-    size_t n_slots; /* a power of two */
+    size_t n_slots, n_ways; /* powers of two */
+    uint32_t count;         /* of keys taken into the hand */
     struct slot *slots, *last;
 };
 
@@ -55,10 +57,11 @@ int tw_crypto_new(tw_crypto **out, size_t n_keys)
     tw_crypto *c = calloc(1, sizeof *c);
     if (c == NULL)
         return TW_E_NOMEM;
-    /* Keys choose their slot by a hash; twice the room keeps most of them out of each other's way. */
+    /* A key may lie in one of WAYS slots, chosen by a hash; twice the room keeps nearly all out of each other's way. */
     c->n_slots = 1;
     while (n_keys > 1 && c->n_slots < 2 * n_keys && c->n_slots < N_KEYS_MAX)
         c->n_slots *= 2;
+    c->n_ways = c->n_slots < WAYS ? c->n_slots : WAYS;
     c->slots = c->last = calloc(c->n_slots, sizeof *c->slots);
     if (c->slots == NULL)
         goto done;
@@ -93,17 +96,6 @@ void tw_crypto_free(tw_crypto *c)
     free(c);
 }
 
-/* Fibonacci hashing of the key's two halves. The slot a key lands in shows in timing to whoever shares the machine,
- * and so does every table lookup by key; the key itself does not. */
-static struct slot *slot_of(tw_crypto *c, const uint8_t *key)
-{
-    uint64_t a, b;
-    memcpy(&a, key, sizeof a);
-    memcpy(&b, key + sizeof a, sizeof b);
-    uint64_t h = (a ^ (b << 31 | b >> 33)) * UINT64_C(0x9E3779B97F4A7C15);
-    return &c->slots[(h >> 40) & (c->n_slots - 1)];
-}
-
 static bool same_key(const uint8_t *x, const uint8_t *y)
 {
     uint64_t a[2], b[2];
@@ -112,25 +104,56 @@ static bool same_key(const uint8_t *x, const uint8_t *y)
     return ((a[0] ^ b[0]) | (a[1] ^ b[1])) == 0;
 }
 
+/* Fibonacci hashing of the key's two halves: the first of the slots that it may lie in. Which ones shows in timing to
+ * whoever shares the machine, and so does every table lookup by key; the key itself does not. */
+static struct slot *slots_of(tw_crypto *c, const uint8_t *key)
+{
+    uint64_t a, b;
+    memcpy(&a, key, sizeof a);
+    memcpy(&b, key + sizeof a, sizeof b);
+    uint64_t h = (a ^ (b << 31 | b >> 33)) * UINT64_C(0x9E3779B97F4A7C15);
+    return &c->slots[(h >> 40) & (c->n_slots - c->n_ways)];
+}
+
+/* The slot that this key lies in; NULL: none. */
+static struct slot *find_slot(tw_crypto *c, const uint8_t *key)
+{
+    struct slot *set = slots_of(c, key);
+    for (size_t i = 0; i < c->n_ways; i++)
+        if (set[i].taken && same_key(set[i].key, key))
+            return &set[i];
+    return NULL;
+}
+
+/* The slot that has lain idle longest, for a key that has none. */
+static struct slot *give_slot(tw_crypto *c, const uint8_t *key)
+{
+    struct slot *set = slots_of(c, key), *s = set;
+    for (size_t i = 1; i < c->n_ways && s->taken; i++)
+        if (!set[i].taken || c->count - set[i].used > c->count - s->used)
+            s = &set[i];
+    memcpy(s->key, key, TW_KEY_LEN);
+    memset(s->keyed, 0, sizeof s->keyed);
+    s->hmac_keyed = false;
+    s->taken = true;
+    return s;
+}
+
 static struct slot *take_slot(tw_crypto *c, const uint8_t *key)
 {
     if (c->last->taken && same_key(c->last->key, key))
         return c->last;
-    struct slot *s = c->last = slot_of(c, key);
-    if (!s->taken || !same_key(s->key, key)) {
-        memcpy(s->key, key, TW_KEY_LEN);
-        memset(s->keyed, 0, sizeof s->keyed);
-        s->hmac_keyed = false;
-        s->taken = true;
-    }
-    return s;
+    struct slot *s = find_slot(c, key);
+    c->last = s != NULL ? s : give_slot(c, key);
+    c->last->used = ++c->count;
+    return c->last;
 }
 
 /* see tuyawire/crypto.h */
 void tw_crypto_forget(tw_crypto *c, const uint8_t key[TW_KEY_LEN])
 {
-    struct slot *s = slot_of(c, key);
-    if (!s->taken || !same_key(s->key, key))
+    struct slot *s = find_slot(c, key);
+    if (s == NULL)
         return;
     for (int use = 0; use < N_USES; use++) {
         EVP_CIPHER_CTX_free(s->ctx[use]);
