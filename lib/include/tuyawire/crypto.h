@@ -27,7 +27,8 @@ int tw_crypto_new(tw_crypto **out, size_t n_keys);
 /** Wipes every key schedule. NULL is fine. */
 void tw_crypto_free(tw_crypto *c);
 
-/** Wipe whatever is kept for this key (a session that ended). */
+/** Wipe what is kept for this key (a session that ended). Of a key that others have pushed out in the meantime, what is
+ * left goes when its place is used again, or with the bench. */
 void tw_crypto_forget(tw_crypto *c, const uint8_t key[TW_KEY_LEN]);
 
 /** Fill len bytes of buf with randomness, or say that there is none. Handed in by the application, so that a run can
