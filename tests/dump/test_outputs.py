@@ -164,7 +164,7 @@ class Filter(OutputTest):
     def test_expressions(self):
         n = len(records("-r", self.capture(), *self.devices))
         for expression, count in {
-            "cmd == CONTROL": 6, "cmd == 7": 6, "cmd == 0x07": 6, "cmd_name == CONTROL && dir == to_device": 3,
+            "cmd == CONTROL": 6, "cmd == control": 6, "cmd == START": 0, "cmd_name contains TROL": 6, "cmd != CONTROL": n - 6, "cmd == 7": 6, "cmd == 0x07": 6, "cmd_name == CONTROL && dir == to_device": 3,
             "dp.19 > 601": 2, "dp.19 >= 601": 3, "dp.cur_power > 60.1": 2, "dp.1 == true && dir == from_device": 3,
             "not dp.1": n - 9, "dp.1": 9, "error": 0, "!error": n, "cmd == STATUS or cmd == HEART_BEAT": 9,
             "(cmd == STATUS || cmd == HEART_BEAT) and dir == from_device": 6, 'src contains "192.0.2.7"': 9,
@@ -174,9 +174,15 @@ class Filter(OutputTest):
             with self.subTest(expression=expression):
                 self.assertEqual(self.count(expression), count)
 
+    def test_steps_of_the_handshake_go_by_both_names(self):
+        path = self.capture("3.5")
+        for expression in ("cmd == START", "cmd == SESS_KEY_NEG_START", "cmd == 3"):
+            self.assertEqual([r["cmd_name"] for r in records("-r", path, *self.devices, "-Y", expression)],
+                             ["SESS_KEY_NEG_START"])
+
     def test_mistakes_are_explained(self):
         for expression in ("", "cmd ==", "cmd == CONTROL &&", "(cmd == 1", "nonsense == 1", "cmd == 1 cmd == 2", "dp.", "(" * 200,
-                           "'x'", "cmd == 'open", " && ".join(["cmd"] * 500)):
+                           "'x'", "cmd == 'open", "cmd == NOTHING", "cmd == ''", " && ".join(["cmd"] * 500)):
             result = dump("-r", self.capture(), "-Y", expression)
             with self.subTest(expression=expression[:20]):
                 self.assertEqual(result.returncode, 2, result.stderr)
@@ -259,6 +265,27 @@ class Usage(OutputTest):
             with self.subTest(option=option):
                 self.assertEqual(result.returncode, 7)
                 self.assertIn("no/such/folder", result.stderr)
+
+    def test_what_is_read_is_never_written(self):
+        path = self.capture("3.5")
+        before = Path(path).read_bytes()
+        os.link(path, self.path("other-name"))
+        for arguments in (("-w", path), ("--plot", self.path("other-name")), ("--redact", path),
+                          ("-w", self.path("devices.json"))):
+            with self.subTest(arguments=arguments):
+                result = dump("-r", path, *self.devices, *arguments)
+                self.assertEqual((result.returncode, result.stdout), (2, ""))
+                self.assertIn(arguments[0], result.stderr)
+                self.assertIn("another file", result.stderr)
+        self.assertEqual(Path(path).read_bytes(), before)
+
+    def test_nothing_found_is_said(self):
+        result = dump("-r", self.capture(), *self.devices, "--port", "7777")
+        self.assertEqual((result.returncode, result.stdout), (0, ""))
+        self.assertIn("--port", result.stderr)
+        self.assertEqual(dump("-r", self.capture(), "--port", "7777", "-q").stderr, "")
+        (self.folder / "log").write_text("CLIENT_RANDOM 00 11\n")
+        self.assertIn("no session key", dump("-r", self.capture(), *self.devices, "--key-log", self.path("log")).stderr)
 
     def test_a_closed_pipe_ends_it_quietly(self):
         path = mangle.save(self.path("x"), segments(Talk("3.3", rounds=3000).frames))

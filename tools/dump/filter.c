@@ -1,7 +1,9 @@
 /* filter.c - see filter.h. A filter is compiled to a list of nodes in which operands stand before their operator. */
 #include "filter.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { NODES_MAX = 128, DEPTH_MAX = 32, WORDS_MAX = 4096 };
 
@@ -59,6 +61,18 @@ static bool take(struct parser *p, const char *token)
     return true;
 }
 
+static bool read_number(double *out, struct tw_span s)
+{
+    char text[64];
+    if (s.len == 0 || s.len >= sizeof text)
+        return false;
+    memcpy(text, s.data, s.len);
+    text[s.len] = '\0';
+    char *end;
+    *out = text[0] == '0' && (text[1] | 0x20) == 'x' ? (double)strtoull(text, &end, 16) : strtod(text, &end);
+    return *end == '\0' && end != text;
+}
+
 static const char *keep(struct parser *p, const char *s, size_t n)
 {
     if (WORDS_MAX - p->f->n_words < n + 1)
@@ -105,6 +119,43 @@ static int add_node(struct parser *p, struct node n)
 
 static int parse_or(struct parser *p);
 
+/* Commands go by number in here, so that a name that is none is said, and not compared in vain. */
+static bool command_number(char text[16], const char *name)
+{
+    static const struct {
+        const char *name;
+        uint32_t command;
+    } shorts[] = {{"START", TW_CMD_SESS_KEY_NEG_START}, /* as the text output calls them */
+                  {"RESP", TW_CMD_SESS_KEY_NEG_RESP},
+                  {"FINISH", TW_CMD_SESS_KEY_NEG_FINISH}};
+    for (size_t i = 0; i < sizeof shorts / sizeof shorts[0]; i++)
+        if (strcasecmp(shorts[i].name, name) == 0)
+            return snprintf(text, 16, "%u", (unsigned)shorts[i].command) > 0;
+    for (uint32_t c = 0; c < 256; c++) {
+        const char *known = tw_command_name(c);
+        if (known != NULL && strcasecmp(known, name) == 0)
+            return snprintf(text, 16, "%u", (unsigned)c) > 0;
+    }
+    return false;
+}
+
+/* The literal that a command is compared with. @return 0; -1: no command has this name, said */
+static int resolve_command(struct parser *p, struct node *n)
+{
+    char number[16];
+    double ignored;
+    struct tw_span literal = {(const uint8_t *)n->literal, strlen(n->literal)};
+    if (!field_is_command(&n->field) || n->op == OP_CONTAINS || read_number(&ignored, literal))
+        return 0;
+    if (!command_number(number, n->literal))
+        return why_set(p->why,
+                       "there is no command '%s'; there are names such as CONTROL, STATUS and DP_QUERY_NEW, and "
+                       "numbers such as 7 and 0x40",
+                       n->literal);
+    n->literal = keep(p, number, strlen(number));
+    return n->literal != NULL ? 0 : fail(p, "the filter is too long");
+}
+
 static int parse_comparison(struct parser *p)
 {
     static const struct {
@@ -131,6 +182,8 @@ static int parse_comparison(struct parser *p)
         n.literal = take_literal(p);
         if (n.literal == NULL)
             return fail(p, "expected a value");
+        if (resolve_command(p, &n) != 0)
+            return -1;
         break;
     }
     return add_node(p, n);
@@ -207,18 +260,6 @@ bool filter_wants_body(const struct filter *f)
 }
 
 /* ---- Judging -------------------------------------------------------------------------------------------------------- */
-
-static bool read_number(double *out, struct tw_span s)
-{
-    char text[64];
-    if (s.len == 0 || s.len >= sizeof text)
-        return false;
-    memcpy(text, s.data, s.len);
-    text[s.len] = '\0';
-    char *end;
-    *out = text[0] == '0' && (text[1] | 0x20) == 'x' ? (double)strtoull(text, &end, 16) : strtod(text, &end);
-    return *end == '\0' && end != text;
-}
 
 static int compare_text(struct tw_span a, struct tw_span b)
 {

@@ -91,6 +91,9 @@ static int add_key_log(struct program *p, struct why *why)
     if (keylog_load(&log, p->settings.key_log_file, why) != 0)
         return -1;
     int rc = 0;
+    if (log.n == 0)
+        say_warn("--key-log: %s: there is no session key in it; its lines begin with TUYA_SESSION",
+                 p->settings.key_log_file);
     for (size_t i = 0; i < log.n && rc == 0; i++) {
         struct tw_session_secret s = {.version = log.entries[i].version};
         memcpy(s.client_nonce, log.entries[i].client_nonce, sizeof s.client_nonce);
@@ -405,6 +408,11 @@ static int read_input(struct program *p)
                                              : read_files(p, filter);
     free(filter);
     decode_finish(p->decoder);
+    const struct decode_counts *counts = decode_counts(p->decoder);
+    if (rc == EXIT_CODE_OK && counts->packets > 0 && counts->messages == 0 && !p->settings.quiet)
+        say_warn("no Tuya message in %llu packets; on other ports than TCP 6668 and UDP 6666, 6667 and 7000 they are "
+                 "found with --port",
+                 (unsigned long long)counts->packets);
     return rc;
 }
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "common/say.h"
 
 static const char help[] =
@@ -242,6 +243,33 @@ static int take_option(struct settings *s, int opt)
     }
 }
 
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return a != NULL && b != NULL && stat(a, &x) == 0 && stat(b, &y) == 0 && S_ISREG(x.st_mode) &&
+           x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* What is opened for writing is empty from then on: never what is to be read. */
+static int check_output(const struct settings *s, const char *option, const char *path)
+{
+    const char *const read[] = {s->devices_file, s->key_file, s->key_log_file};
+    bool is_input = false;
+    for (size_t i = 0; i < s->n_files; i++)
+        is_input = is_input || same_file(path, s->files[i]);
+    for (size_t i = 0; i < sizeof read / sizeof read[0]; i++)
+        is_input = is_input || same_file(path, read[i]);
+    return is_input ? say_usage(option, "%s is read from: expected another file", path) : -1;
+}
+
+static int check_outputs(const struct settings *s)
+{
+    int rc = check_output(s, "-w", s->write_file);
+    if (rc < 0)
+        rc = check_output(s, "--plot", s->plot_file);
+    return rc < 0 ? check_output(s, "--redact", s->redact_file) : rc;
+}
+
 static int check(const struct settings *s)
 {
     unsigned n_inputs = (s->n_files > 0) + (s->interface != NULL) + s->hex;
@@ -261,7 +289,7 @@ static int check(const struct settings *s)
         for (size_t i = 0; i < s->n_files; i++)
             if (strcmp(s->files[i], "-") == 0)
                 return say_usage("--key-file", "stdin is the capture already");
-    return -1;
+    return check_outputs(s);
 }
 
 int settings_parse(struct settings *s, int argc, char **argv)
