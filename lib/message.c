@@ -559,7 +559,7 @@ int tw_message_seal(uint8_t *out, size_t cap, size_t *len, tw_crypto *c, const s
         store_be32(body, m->retcode);
     rc = put_content(c, key, body + retcode_len, m, t, e);
     if (rc != TW_OK)
-        return rc;
+        goto done;
 
     switch (t->integrity) {
     case TW_INTEGRITY_CRC32: store_be32(check, tw__crc32(out, (size_t)(check - out))); break;
@@ -570,7 +570,10 @@ int tw_message_seal(uint8_t *out, size_t cap, size_t *len, tw_crypto *c, const s
                           check);
         break;
     }
+done:
     if (rc == TW_OK)
         *len = f.raw.len;
+    else
+        tw__wipe(out, f.raw.len); /* the payload stands there, encrypted or not */
     return rc;
 }

@@ -232,6 +232,30 @@ static void memory_that_runs_out_once_is_named(void **state)
     run_out_at_each_place(false);
 }
 
+static void what_could_not_be_sealed_is_not_left_in_clear(void **state)
+{
+    (void)state;
+    static const char secret[] = "{\"dps\":{\"1\":\"of no concern to others\"}}";
+    static const uint8_t nonce[TW_NONCE_LEN];
+    for (int v = 0; v < TW_N_VERSIONS; v++) {
+        tw_crypto *bench;
+        uint8_t out[512] = {0};
+        size_t len = 0;
+        struct tw_message m;
+        memory_fail(0, false);
+        assert_int_equal(tw_crypto_new(&bench, 1), TW_OK);
+        tw_message_init(&m, (enum tw_version)v, TW_TO_DEVICE, 1, TW_CMD_CONTROL);
+        m.payload = span(secret);
+        memory_fail(1, true);
+        int rc = tw_message_seal(out, sizeof out, &len, bench, &m, local_key, nonce);
+        memory_fail(0, false);
+        assert_int_not_equal(rc, TW_OK);
+        for (size_t i = 0; i + 8 <= sizeof out; i++)
+            assert_memory_not_equal(out + i, "concern ", 8);
+        tw_crypto_free(bench);
+    }
+}
+
 static void memory_that_stays_out_is_named(void **state)
 {
     (void)state;
@@ -243,6 +267,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_that_runs_out_once_is_named),
         cmocka_unit_test(memory_that_stays_out_is_named),
+        cmocka_unit_test(what_could_not_be_sealed_is_not_left_in_clear),
     };
     memory_watch();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -86,7 +86,8 @@ size_t tw_message_size(const struct tw_message *m);
  * @param len   its size on TW_OK
  * @param key   as in tw_message_open(); may be NULL where the version sends this command in clear
  * @param nonce 12 bytes, only used by 3.5 (NULL otherwise). Never use one twice with the same key
- * @return TW_OK; TW_E_CAPACITY; TW_E_TOO_LARGE; TW_E_NO_KEY; TW_E_ARGUMENT (nonce missing); TW_E_CRYPTO */
+ * @return TW_OK; TW_E_CAPACITY; TW_E_TOO_LARGE; TW_E_NO_KEY; TW_E_ARGUMENT (nonce missing); TW_E_CRYPTO;
+ *         TW_E_NOMEM. On any error out holds no plaintext */
 int tw_message_seal(uint8_t *out, size_t cap, size_t *len, tw_crypto *c, const struct tw_message *m,
                     const uint8_t *key, const uint8_t *nonce);
 
