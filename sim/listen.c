@@ -131,8 +131,9 @@ static int listen_by_address(struct server *s, struct why *why)
 static int listen_by_port(struct server *s, struct why *why)
 {
     struct fleet *f = s->cfg.fleet;
-    if (s->cfg.port != 0 && s->cfg.port + f->n - 1 > 65535)
-        return why_set(why, "--spread port: %zu devices do not fit above port %u", f->n, s->cfg.port);
+    uint16_t first = s->cfg.port != 0 ? s->cfg.port : 1024;
+    if (first + f->n - 1 > 65535)
+        return why_set(why, "--spread port: %zu devices do not fit above port %u", f->n, first);
     s->one_each = true;
     for (size_t i = 0; i < f->n; i++) {
         struct sockaddr_storage at = {0};

@@ -3,11 +3,9 @@
 import json
 import os
 import signal
-import socket
 import stat
 import subprocess
 import tempfile
-import time
 import unittest
 
 from sim import PATIENCE_S, Sim, program, run
@@ -114,6 +112,7 @@ class ExitCodes(unittest.TestCase):
                           ("--control", "0.0.0.0:0"), ("--control", "[::]:0")):
             with self.subTest(arguments):
                 self.check(2, "tuya-sim", *arguments, say=arguments[0])
+        self.check(3, "tuya-sim", "--port", "0", "--discovery", "off", "--spread", "port", "--count", "70000", say="do not fit")
         self.check(7, "tuya-sim", "--port", "0", "--discovery", "off", "--control", "0.0.0.0:0",
                    "--control-token-file", "/nonexistent", say="/nonexistent")
         self.check(3, "tuya-sim", "--port", "0", "--listen", "192.0.2.1", say="192.0.2.1")
@@ -123,6 +122,10 @@ class ExitCodes(unittest.TestCase):
         self.check(2, *base, "set", "1=true", "1=false", say="data point 1 is there twice")
         self.check(2, *base, "send", "10", "{bad", say="JSON")
         self.check(2, *base, "--", "status", "--", "discover", say="discover: expected no other command")
+        with tempfile.NamedTemporaryFile("w") as devices:
+            json.dump([{"id": "a" * 20, "key": "0123456789abcdef"}, {"id": "b" * 20, "key": "0123456789abcdef"}], devices)
+            devices.flush()
+            self.check(2, "tuya-ctl", "--devices", devices.name, "status", say="--device: expected the name or id of one of the 2")
         self.check(2, "tuya-ctl", "--broadcast", "nowhere", "discover", say="--broadcast")
 
     def test_other_version_is_5_and_no_ciphertext_is_shown(self):

@@ -285,6 +285,9 @@ enum exit_code settings_target(const struct settings *s, struct target *out, boo
         out->version = s->protocol;
     }
     bool can_search = out->entry != NULL; /* see discover_address() */
+    if (out->host[0] == '\0' && !can_search && s->has_devices && s->id == NULL)
+        return (enum exit_code)say_usage("--device", "expected the name or id of one of the %zu devices in %s",
+                                         s->devices.n, s->devices_path);
     if (out->host[0] == '\0' && !can_search)
         return (enum exit_code)say_usage("--host", "expected the address of a device, or --devices and --device");
     if (!out->has_key && need_key)
