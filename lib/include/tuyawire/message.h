@@ -64,7 +64,7 @@ void tw_message_init(struct tw_message *m, enum tw_version v, enum tw_direction 
  * @param flags TW_OPEN_STRICT, TW_OPEN_NO_SIGNATURE, TW_OPEN_ZERO_CRC
  * @return TW_OK; TW_E_INTEGRITY (CRC, HMAC, tag, 3.1 signature); TW_E_PAYLOAD (not a multiple of 16, header cut
  *         off, illegal base64, return code missing); TW_E_PADDING; TW_E_NO_KEY; TW_E_CAPACITY; TW_E_CRYPTO;
- *         TW_E_ARGUMENT (no such version). On any error buf holds no plaintext */
+ *         TW_E_NOMEM; TW_E_ARGUMENT (no such version). On any error buf holds no plaintext */
 int tw_message_open(struct tw_message *out, tw_crypto *c, const struct tw_frame *f, enum tw_version v,
                     enum tw_direction dir, const uint8_t *key, uint8_t *buf, size_t cap, unsigned flags);
 enum tw_open_flags {

@@ -11,7 +11,8 @@
  *
  * It works on payloads of opened messages; framing and sealing are message.h's business, and every frame of the
  * handshake travels under the local key. Any error but TW_E_HS_SHORT (device role) and TW_E_HS_WRONG_CMD (where said
- * so) means: close the connection.
+ * so) means: close the connection. Besides the codes named below, whatever computes may return TW_E_NOMEM or
+ * TW_E_CRYPTO; outputs and state are untouched then.
  *
  * Source: TuyaOpen tuya_lan.c (3.5), tinytuya XenonDevice.py (both); spec section 4. */
 #ifndef TUYAWIRE_SESSION_H
@@ -48,23 +49,26 @@ struct tw_session {
 void tw_session_init(struct tw_session *s, enum tw_version v, const uint8_t local_key[TW_KEY_LEN]);
 void tw_session_wipe(struct tw_session *s);
 
-/** The key of a connection from its ingredients. Also what an observer computes. */
+/** The key of a connection from its ingredients. Also what an observer computes.
+ * @return TW_OK; TW_E_ARGUMENT for a version without sessions */
 int tw_session_derive(uint8_t key[TW_KEY_LEN], tw_crypto *c, enum tw_version v, const uint8_t local_key[TW_KEY_LEN],
                       const uint8_t client_nonce[TW_SESSION_NONCE_LEN],
                       const uint8_t device_nonce[TW_SESSION_NONCE_LEN]);
 
-/** HMAC-SHA256(local key, nonce): the proof in RESP (of the client nonce) and FINISH (of the device nonce). */
+/** HMAC-SHA256(local key, nonce): the proof in RESP (of the client nonce) and FINISH (of the device nonce). TW_OK. */
 int tw_session_proof(uint8_t proof[TW_HMAC_LEN], tw_crypto *c, const uint8_t local_key[TW_KEY_LEN],
                      const uint8_t nonce[TW_SESSION_NONCE_LEN]);
 
-/** Client: remember the nonce that goes out in START (its payload is the nonce itself). -> WAIT_RESP */
+/** Client: remember the nonce that goes out in START (its payload is the nonce itself). -> WAIT_RESP
+ * @return TW_OK; TW_E_STATE if it was called before */
 int tw_session_start(struct tw_session *s, const uint8_t client_nonce[TW_SESSION_NONCE_LEN]);
 
 /** Client: take any message that arrives while waiting for RESP.
  * @param finish  on TW_OK the 32 bytes to send as FINISH; state is ESTABLISHED then
  * @return TW_OK; TW_E_HS_WRONG_CMD: skip it and wait on (a push under the local key); TW_E_HS_RETCODE,
  *         TW_E_HS_SHORT, TW_E_HS_BAD_HMAC: close; TW_E_HS_KEY_ZERO: close without FINISH, reconnect with a new
- *         nonce (vendor devices take a session key that begins with 00 for "none", spec section 4.8) */
+ *         nonce (vendor devices take a session key that begins with 00 for "none", spec section 4.8); TW_E_STATE:
+ *         START was not sent, or RESP was taken already */
 int tw_session_on_resp(struct tw_session *s, tw_crypto *c, const struct tw_message *m, uint8_t finish[TW_HMAC_LEN]);
 
 /** Device: take START, also when it is repeated before FINISH (a fresh device nonce is due then).
