@@ -2,6 +2,7 @@
 #include "server_private.h"
 #include <stdlib.h>
 #include <string.h>
+#include "fuzzed.h"
 #include "line.h"
 #include "strike.h"
 
@@ -61,6 +62,8 @@ static void end(struct conn *c, const char *reason)
     c->engine = NULL;
     free(c->lobby);
     c->lobby = NULL;
+    free(c->held);
+    c->held = NULL;
 }
 
 void conn_close(struct conn *c, const char *reason)
@@ -166,6 +169,11 @@ void conn_flush(struct conn *c)
 }
 
 int conn_emit(struct conn *c, const struct tw_message *m, unsigned flags)
+{
+    return c->server->fuzzed != NULL ? fuzzed_emit(c, m, flags) : conn_emit_plain(c, m, flags);
+}
+
+int conn_emit_plain(struct conn *c, const struct tw_message *m, unsigned flags)
 {
     size_t before = tw_device_output(c->engine).len;
     int rc = tw_device_send(c->engine, m, flags);

@@ -102,6 +102,7 @@ static struct server_config config_of(struct run *r, uint64_t seed, int64_t epoc
         .write_path = o->write,
         .state_path = o->state,
         .discovery = o->discovery,
+        .fuzz = o->fuzz,
         .discovery_ports = {TW_UDP_PORT_CLEAR, TW_UDP_PORT_ENCRYPTED, TW_UDP_PORT_REQUEST},
     };
     if (o->spread == SPREAD_ADDRESS)
@@ -238,7 +239,7 @@ static int add_faults(struct run *r)
 static int serve(struct run *r)
 {
     const struct sim_options *o = &r->options;
-    uint64_t seed = o->has_seed ? o->seed : draw_seed();
+    uint64_t seed = o->has_seed ? o->seed : o->fuzz.on ? o->fuzz.seed : draw_seed();
     int64_t epoch_s = o->virtual_clock ? VIRTUAL_EPOCH_S : (int64_t)time(NULL);
     int rc = setup_fleet(&r->fleet, o, seed, epoch_s);
     if (rc != -1)

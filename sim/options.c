@@ -45,6 +45,9 @@ static const char help[] =
     "      --scene NAME           steady (exact numbers), overload, brownout, stuck, spike, ..\n"
     "      --fault SPEC           misbehave on purpose, such as late_status:ms=3000,p=0.5 (repeatable)\n"
     "      --list-faults          show what can go wrong\n"
+    "      --fuzz seed=N,rate=R   change the share R (0 to 1) of all replies, the same for the same N\n"
+    "      --fuzz-log FILE        what was changed, one reply a line\n"
+    "      --fuzz-replay FILE     send the last reply of such a file again, once per connection, in its place\n"
     "Files and reports\n"
     "      --state FILE           remember values and energy over restarts and kill -9\n"
     "      --journal FILE         every message, decoded, one JSON object per line (- is stdout)\n"
@@ -81,6 +84,9 @@ enum {
     OPT_SCENE,
     OPT_FAULT,
     OPT_LIST_FAULTS,
+    OPT_FUZZ,
+    OPT_FUZZ_LOG,
+    OPT_FUZZ_REPLAY,
     OPT_STATE,
     OPT_JOURNAL,
     OPT_WRITE,
@@ -118,6 +124,9 @@ static const struct option long_options[] = {
     {"scene", required_argument, NULL, OPT_SCENE},
     {"fault", required_argument, NULL, OPT_FAULT},
     {"list-faults", no_argument, NULL, OPT_LIST_FAULTS},
+    {"fuzz", required_argument, NULL, OPT_FUZZ},
+    {"fuzz-log", required_argument, NULL, OPT_FUZZ_LOG},
+    {"fuzz-replay", required_argument, NULL, OPT_FUZZ_REPLAY},
     {"state", required_argument, NULL, OPT_STATE},
     {"journal", required_argument, NULL, OPT_JOURNAL},
     {"write", required_argument, NULL, OPT_WRITE},
@@ -282,6 +291,9 @@ static int take(struct sim_options *o, int opt, struct why *why)
         o->idle_timeout_ms = (int64_t)ms;
         break;
     case OPT_FAULT: return add_fault(o, optarg, why);
+    case OPT_FUZZ: return fuzzed_parse(&o->fuzz, optarg, why);
+    case OPT_FUZZ_LOG: o->fuzz.log_path = optarg; break;
+    case OPT_FUZZ_REPLAY: o->fuzz.replay_path = optarg; break;
     case OPT_STATE: o->state = optarg; break;
     case OPT_JOURNAL: o->journal = optarg; break;
     case OPT_WRITE: o->write = optarg; break;
@@ -314,6 +326,8 @@ static int check(const struct sim_options *o)
                          "%s is open to the network: give --control-token-file as well, or listen on "
                          "127.0.0.1",
                          o->control);
+    if (o->fuzz.log_path != NULL && !o->fuzz.on && o->fuzz.replay_path == NULL)
+        return say_usage("--fuzz-log", "needs --fuzz or --fuzz-replay");
     if (o->control_token_file != NULL && o->control == NULL)
         return say_usage("--control-token-file", "needs --control");
     return -1;

@@ -36,6 +36,7 @@ struct sim_options {
     struct load_spec load; /* at the first outlet of each device with a meter */
     struct fault_spec *faults;
     size_t n_faults;
+    struct fuzzed_config fuzz;
     /* files and reports */
     const char *state, *journal, *write, *control, *control_token_file, *ready_file;
     int ready_fd; /* -1: none */

@@ -158,6 +158,8 @@ static int open_files(struct server *s, struct why *why)
         return -1;
     if (s->cfg.write_path != NULL && pcapng_open(&s->pcapng, s->cfg.write_path, why) != 0)
         return -1;
+    if (fuzzed_open(&s->fuzzed, &s->cfg.fuzz, why) != 0)
+        return -1;
     if (s->cfg.state_path != NULL && store_open(&s->store, s->cfg.fleet, s->cfg.state_path, 0, why) != 0)
         return -1;
     return 0;
@@ -271,6 +273,7 @@ void server_free(struct server *s)
     announcer_free(s->announcer);
     journal_close(s->journal);
     pcapng_close(s->pcapng);
+    fuzzed_close(s->fuzzed);
     finder_free(s->finder);
     later_free(&s->later);
     tw_device_host_free(s->host);
@@ -355,7 +358,7 @@ void server_reset(struct server *s)
         o->moved = NULL;
         o->push_armed = o->awake = o->hangs = false;
         o->wake_ms = UINT64_MAX;
-        o->boot_ms = o->down_until = o->left_ms = o->pushed_ms = o->dice = 0;
+        o->boot_ms = o->down_until = o->left_ms = o->pushed_ms = o->dice = o->n_replies = 0;
         o->serial = o->device->version == TW_V35 ? (uint32_t)rng_hash(s->cfg.seed, o->device->number, 1) : 0;
     }
     server_fault_clear(s, NULL);

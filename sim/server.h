@@ -18,6 +18,7 @@
 #include <uv.h>
 #include "common/say.h"
 #include "fault.h"
+#include "fuzzed.h"
 #include "journal.h"
 #include "model/fleet.h"
 
@@ -45,6 +46,7 @@ struct server_config {
     const char *state_path;      /**< NULL: none */
     const char *discovery;       /**< comma separated addresses; NULL: off */
     uint16_t discovery_ports[3]; /**< instead of 6666, 6667, 7000 */
+    struct fuzzed_config fuzz;   /**< replies changed on purpose */
 };
 
 struct server;

@@ -44,6 +44,7 @@ struct outlet {
     uint64_t boot_ms;       /* simulated: power-on */
     uint64_t down_until;    /* real: nobody is let in before */
     uint64_t dice;          /* throws so far, see strike.c */
+    uint64_t n_replies;     /* so far, see fuzzed.c */
     uint64_t changes;       /* of the plug, as far as the server had a hand in them */
     bool awake;             /* Q14: a refresh or a control has woken it up */
     bool hangs;             /* Q25 */
@@ -61,6 +62,8 @@ struct conn {
     struct outlet *outlet; /* NULL: in the lobby */
     tw_device *engine;     /* NULL: in the lobby */
     uint8_t *lobby;        /* what came before the device was known */
+    uint8_t *held;         /* a reply that goes behind the next one, see fuzzed.c */
+    size_t held_len;
     struct line *line;
     struct conn *next, *prev; /* of the server */
     struct conn *next_of_outlet, *prev_of_outlet;
@@ -71,6 +74,7 @@ struct conn {
     uint16_t n_queries; /* up to the first that was answered, Q13 */
     uint16_t n_later;   /* appointments */
     bool closing, paused, mute, half_closed;
+    bool replayed; /* --fuzz-replay has had its turn */
 };
 
 struct subscriber {
@@ -104,6 +108,7 @@ struct server {
     struct fault *faults;
     size_t n_faults;
     uint32_t fault_numbers;
+    struct fuzzed *fuzzed; /* NULL: replies leave as they are */
     struct server_counters counters;
     struct subscriber *subscribers;
     size_t n_subscribers;
@@ -157,8 +162,10 @@ void conn_reset(struct conn *c, const char *reason); /* RST instead of FIN */
 int conn_adopt(struct conn *c, struct device *d);    /* out of the lobby; -1: closed */
 void conn_engine_input(struct conn *c, const uint8_t *bytes, size_t n);
 int conn_emit(struct conn *c, const struct tw_message *m, unsigned flags); /* seal, journal, add to the output */
-void conn_flush(struct conn *c);                                           /* output to the socket */
-void conn_write(struct conn *c, const uint8_t *bytes, size_t n);           /* bytes to the socket */
+int conn_emit_plain(struct conn *c, const struct tw_message *m,
+                    unsigned flags);                             /* the same, never changed on purpose */
+void conn_flush(struct conn *c);                                 /* output to the socket */
+void conn_write(struct conn *c, const uint8_t *bytes, size_t n); /* bytes to the socket */
 
 /* ---- answer.c ---- */
 
@@ -177,6 +184,9 @@ void tap_message_in(struct conn *c, const struct tw_device_event *ev);
 /* Bytes of a connection whose device is not known (yet). error: TW_OK, or why nobody answers */
 void tap_unknown(struct conn *c, bool from_device, const uint8_t *bytes, size_t n, int error);
 void tap_message_out(struct conn *c, const struct tw_message *m, struct tw_span raw, bool local_key);
+/* Changed on purpose: m is what was sealed, raw what left. */
+void tap_message_fuzzed(struct conn *c, const struct tw_message *m, struct tw_span raw, bool local_key, bool sound,
+                        const char *detail);
 void tap_bytes(struct conn *c, bool from_device, const uint8_t *bytes, size_t n);
 const char *tap_peer(const struct conn *c);
 

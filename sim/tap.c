@@ -169,7 +169,8 @@ void tap_unknown(struct conn *c, bool from_device, const uint8_t *bytes, size_t 
     finish(c, &r);
 }
 
-void tap_message_out(struct conn *c, const struct tw_message *m, struct tw_span raw, bool local_key)
+static void message_out(struct conn *c, const struct tw_message *m, struct tw_span raw, bool local_key,
+                        enum record_integrity integrity, const char *detail)
 {
     if (!journal_wanted(c->server->journal))
         return;
@@ -183,11 +184,28 @@ void tap_message_out(struct conn *c, const struct tw_message *m, struct tw_span 
         r.header.counter = r.header.source = 0; /* 3.1 has a signature in their place */
     struct tw_frame f;
     size_t used;
-    if (tw_frame_parse(&f, &used, raw.data, raw.len, &rules) == TW_OK)
+    int rc = tw_frame_parse(&f, &used, raw.data, raw.len, &rules);
+    if (rc == TW_OK)
         record_set_frame(&r, &f);
-    r.integrity = RECORD_INTEGRITY_OK;
+    r.integrity = integrity;
+    r.detail = detail;
+    if (rc != TW_OK && detail != NULL) { /* broken on purpose, so that no client finds a frame */
+        r.error = rc;
+        r.integrity = RECORD_UNCHECKED;
+    }
     enum tw_encoding e = m->has_header ? traits->with_header : traits->without_header;
     bool encrypted = e != TW_ENCODING_PLAIN && (m->payload.len > 0 || m->has_header);
     r.key = key_of(d, m->command, encrypted || traits->negotiates, local_key);
     finish(c, &r);
+}
+
+void tap_message_out(struct conn *c, const struct tw_message *m, struct tw_span raw, bool local_key)
+{
+    message_out(c, m, raw, local_key, RECORD_INTEGRITY_OK, NULL);
+}
+
+void tap_message_fuzzed(struct conn *c, const struct tw_message *m, struct tw_span raw, bool local_key, bool sound,
+                        const char *detail)
+{
+    message_out(c, m, raw, local_key, sound ? RECORD_INTEGRITY_OK : RECORD_INTEGRITY_BAD, detail);
 }
