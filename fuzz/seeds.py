@@ -14,6 +14,13 @@ VERSIONS = ["3.1", "3.2", "3.3", "3.4", "3.5"]
 FROM_DEVICE, STRICT, SMALL_LIMIT = 0x08, 0x10, 0x20
 TO, FROM, MESSAGE, TIME, CONNECT, CLOSE, DPS, HANDSHAKE, PIECES, ACT = range(10)  # common/tape.h
 ID = b"fake0000000000000000id"
+FILTERS = (
+    ("command-and-value", "cmd == CONTROL && dp.19 > 500"), ("words", 'not error and (version == 3.5 or device == "x")'),
+    ("contains", 'src contains "192.0.2."'), ("code", "dp.cur_power >= 60.0"), ("member", 'json.data.cid == "a1"'),
+    ("exists", "!error"), ("number", "cmd != 0x40 || seq <= 18446744073709551616 || retcode < -1.5e3"),
+    ("open-parenthesis", "((error)"), ("no-field", "nothing == 1"), ("empty", ""), ("open-string", 'text == "abc'),
+    ("deep", "(" * 40 + "error" + ")" * 40), ("many", " && ".join(["dp.1 == true"] * 40)),
+)
 
 
 def record(operation, data=b"", connection=0):
@@ -268,6 +275,17 @@ def texts(corpus):
     corpus.put("keylog", "version-without-sessions", line.replace(b"3.4", b"3.3"))
     corpus.put("keylog", "no-newline-at-end", line)
     corpus.put("keylog", "long-id", line + b" " + b"i" * 70 + b"\n")
+    for name, text in FILTERS:
+        corpus.put("filter", name, text.encode())
+    frame = bytes.fromhex("000055aa" "00000000" "00000009" "0000000c" "00000000" "b051ab03" "0000aa55")
+    gcm = bytes.fromhex("00006699" "0000" "00000001" "00000009" "0000001c") + bytes(28) + bytes.fromhex("00009966")
+    for name, text in (("digits", "sent " + frame.hex() + "\n"), ("upper-case-with-blanks", frame.hex(" ").upper()),
+                       ("colons", frame.hex(":")), ("prefixed", ", ".join(f"0x{b:02x}" for b in frame)),
+                       ("python-bytes", repr(frame + b"\n\t\r\\'")), ("several-lines", frame.hex(" ", 8).replace(" ", "\n")),
+                       ("cut-off", frame.hex()[:30]), ("6699", gcm.hex() + " and " + frame.hex()),
+                       ("huge-length", frame.hex()[:24] + "fffffff0" + frame.hex()[32:]), ("no-frame", "0000 0x00 \\x"),
+                       ("odd-digit", frame.hex()[:-1])):
+        corpus.put("hexlog", name, text.encode())
     numbers = b"".join(struct.pack(">I", n) for n in range(80))
     corpus.put("names", "numbers", numbers)
     for v in VERSIONS + ["3.6", "3"]:

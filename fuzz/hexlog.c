@@ -1,0 +1,92 @@
+/* hexlog.c - frames out of the text of a log: each is where its prefix says, as long as its length field says at most,
+ * and found again, the same, in every notation.
+ *
+ * Reaches: hexlog_next() in tools/dump/hexlog.c, and the decoder behind it. Input: a text. */
+#include "common/fuzz.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "decode.h"
+#include "hexlog.h"
+
+const struct fuzz_harness fuzz_harness = {
+    .name = "hexlog",
+    .claim = "a frame in a log is found whole or not at all, in every notation, and the reader always moves on",
+    .form = FUZZ_TEXT,
+};
+
+enum { TEXT_MAX = 1 << 16, HEADER_55AA = 16, HEADER_6699 = 18, SUFFIX = 4, NOTATIONS = 3, PER_BYTE = 5 };
+
+static uint64_t n_seen;
+
+static void seen(void *ctx, struct seen *s)
+{
+    (void)ctx;
+    (void)s;
+    n_seen++;
+}
+
+/* The whole frame, if the length field is believed; SIZE_MAX: there is no such field. */
+static size_t size_by_length(const uint8_t *frame, size_t n)
+{
+    bool is_6699 = frame[2] == 0x66;
+    size_t header = is_6699 ? HEADER_6699 : HEADER_55AA, length = 0;
+    if (n < header)
+        return SIZE_MAX;
+    for (size_t i = header - 4; i < header; i++)
+        length = length << 8 | frame[i];
+    return header + length + (is_6699 ? SUFFIX : 0);
+}
+
+static size_t write_text(char *out, const uint8_t *frame, size_t n, int notation)
+{
+    static const char *const formats[NOTATIONS] = {"%02x", "0x%02X,", "\\x%02x"};
+    size_t len = 0;
+    for (size_t i = 0; i < n; i++)
+        len += (size_t)sprintf(out + len, formats[notation], frame[i]);
+    return len;
+}
+
+static void check_again(const uint8_t *frame, size_t n)
+{
+    static uint8_t again[HEXLOG_FRAME_MAX];
+    static char text[HEXLOG_FRAME_MAX * PER_BYTE + 1];
+    for (int notation = 0; notation < NOTATIONS; notation++) {
+        size_t pos = 0, len = write_text(text, frame, n, notation);
+        const struct tw_span span = {(const uint8_t *)text, len};
+        CHECK(hexlog_next(again, &pos, span) == n && memcmp(again, frame, n) == 0);
+        CHECK(hexlog_next(again, &pos, span) == 0);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static uint8_t frame[HEXLOG_FRAME_MAX];
+    static tw_keyring *ring;
+    const struct tw_span text = {data, size};
+    if (size > TEXT_MAX)
+        return 0;
+    if (ring == NULL)
+        CHECK(tw_keyring_new(&ring) == TW_OK &&
+              tw_keyring_add(ring, fuzz_local_key, (struct tw_span){0}, NULL) == TW_OK);
+    const struct decode_config config = {.ring = ring, .want_bodies = true, .limits = {65536, 1 << 20}};
+    struct decoder *d = decode_new(&config, &(struct decode_sink){.seen = seen});
+    CHECK(d != NULL);
+    size_t pos = 0, before = 0, n, n_frames = 0;
+    n_seen = 0;
+    while ((n = hexlog_next(frame, &pos, text)) > 0) {
+        CHECK(pos > before && pos <= size && n <= pos - before && n <= HEXLOG_FRAME_MAX);
+        CHECK(frame[0] == 0 && frame[1] == 0 && (frame[2] == 0x55 || frame[2] == 0x66));
+        size_t whole = size_by_length(frame, n);
+        CHECK(n <= whole);
+        check_again(frame, n);
+        decode_frame(d, (struct tw_span){frame, n});
+        before = pos;
+        n_frames++;
+    }
+    fuzz_gate(n_frames > 0);
+    CHECK(pos == size && n_seen >= n_frames);
+    decode_finish(d);
+    decode_free(d);
+    return 0;
+}
