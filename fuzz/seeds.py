@@ -22,6 +22,19 @@ FILTERS = (
     ("deep", "(" * 40 + "error" + ")" * 40), ("many", " && ".join(["dp.1 == true"] * 40)),
 )
 
+POST, PATCH, PUT, GET, DELETE = range(5)
+CONTROLS = (
+    ("set-values", PATCH, 0, b'{"dps":{"1":true,"9":60}}'), ("set-bare", PATCH, 0, b'{"1":false}'),
+    ("get-values", GET, 0, b""), ("load", PUT, 1, b'{"watts":60,"pf":0.9}'), ("appliance", PUT, 1, b'{"appliance":"kettle"}'),
+    ("get-load", GET, 1, b""), ("fault", POST, 2, b'{"fault":"late_status:ms=3000,p=0.5"}'),
+    ("fault-by-name", POST, 2, b'{"name":"late_status","ms":3000,"p":0.5,"count":2}'), ("faults", GET, 2, b""),
+    ("no-faults", DELETE, 2, b""), ("press", POST, 3, b'{"relay":1}'), ("reboot", POST, 4, b'{"ms":1000}'),
+    ("device", GET, 5, b""), ("gateway", PATCH, 6, b'{"cid":"a1","dps":{"1":true}}'), ("nobody", GET, 7, b""),
+    ("verify", POST, 8, b'{"cmd":"CONTROL","dps":{"1":true},"count":1}'), ("advance", POST, 9, b'{"ms":60000}'),
+    ("every-device", POST, 10, b'{"fault":"no_ack"}'), ("journal", GET, 11, b""), ("list", GET, 12, b""),
+    ("clock", GET, 13, b""), ("events", GET, 16, b""), ("nowhere", GET, 17, b""), ("no-json", POST, 2, b"{"),
+)
+
 
 def record(operation, data=b"", connection=0):
     return bytes([connection << 4 | operation]) + struct.pack(">H", len(data)) + data
@@ -275,6 +288,8 @@ def texts(corpus):
     corpus.put("keylog", "version-without-sessions", line.replace(b"3.4", b"3.3"))
     corpus.put("keylog", "no-newline-at-end", line)
     corpus.put("keylog", "long-id", line + b" " + b"i" * 70 + b"\n")
+    for name, method, path, text in CONTROLS:  # as the tables in fuzz/control.c count
+        corpus.put("control", name, bytes([method * 18 + path, 0]) + text)
     for name, text in FILTERS:
         corpus.put("filter", name, text.encode())
     frame = bytes.fromhex("000055aa" "00000000" "00000009" "0000000c" "00000000" "b051ab03" "0000aa55")

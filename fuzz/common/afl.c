@@ -14,7 +14,7 @@ static const struct fuzz_harness known[] = {
     {"body", "", FUZZ_TEXT, FUZZ_KEYS_CONNECTION, 1},       {"client", "", FUZZ_TAPE, FUZZ_KEYS_CONNECTION, 1},
     {"device", "", FUZZ_TAPE, FUZZ_KEYS_CONNECTION, 1},     {"devices", "", FUZZ_TEXT, FUZZ_KEYS_CONNECTION, 0},
     {"discovery", "", FUZZ_STREAM, FUZZ_KEYS_DISCOVERY, 0}, {"dump", "", FUZZ_CAPTURE, FUZZ_KEYS_CONNECTION, 0},
-    {"filter", "", FUZZ_TEXT, FUZZ_KEYS_CONNECTION, 0},     {"hexlog", "", FUZZ_TEXT, FUZZ_KEYS_CONNECTION, 0},
+    {"control", "", FUZZ_TEXT, FUZZ_KEYS_CONNECTION, 2},    {"filter", "", FUZZ_TEXT, FUZZ_KEYS_CONNECTION, 0},     {"hexlog", "", FUZZ_TEXT, FUZZ_KEYS_CONNECTION, 0},
     {"frame", "", FUZZ_STREAM, FUZZ_KEYS_CONNECTION, 1},    {"keylog", "", FUZZ_TEXT, FUZZ_KEYS_CONNECTION, 0},
     {"names", "", FUZZ_TEXT, FUZZ_KEYS_CONNECTION, 0},      {"observer", "", FUZZ_TAPE, FUZZ_KEYS_CONNECTION, 1},
     {"open", "", FUZZ_STREAM, FUZZ_KEYS_CONNECTION, 1},     {"pair", "", FUZZ_TAPE, FUZZ_KEYS_CONNECTION, 1},

@@ -16,7 +16,7 @@ ninja -C "$WORK/build" ${FUZZ_JOBS:+-j"$FUZZ_JOBS"} fuzzers
 
 dictionary_of() {
     case $1 in
-    body) echo bodies ;;
+    body | control) echo bodies ;;
     filter | hexlog) echo filters ;;
     devices | keylog | profile | snapshot) echo files ;;
     *) echo frames ;;
