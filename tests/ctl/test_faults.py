@@ -70,7 +70,7 @@ class Faults(unittest.TestCase):
         spec = DOSE.get(fault, fault)
         if fault == "dp_absent":
             spec = "dp_absent:n=17"
-        with Sim("-P", version, "--discovery", "off", "--fault", spec) as sim:
+        with Sim("-P", version, "--seed", "1", "--discovery", "off", "--fault", spec) as sim:
             self.chain(sim, version, fault, protocol)
 
 
