@@ -27,7 +27,7 @@ static int reserve(struct buffer *b, size_t more)
             return TW_E_NOMEM;
         cap *= 2;
     }
-    uint8_t *data = realloc(b->data, cap);
+    uint8_t *data = tw__secret_grow(b->data, b->cap, cap);
     if (data == NULL)
         return TW_E_NOMEM;
     b->data = data;
@@ -47,9 +47,7 @@ static int append(struct buffer *b, const uint8_t *p, size_t len)
 
 static void forget(struct buffer *b)
 {
-    if (b->data != NULL)
-        tw__wipe(b->data, b->cap);
-    free(b->data);
+    tw__secret_free(b->data, b->cap);
     *b = (struct buffer){0};
 }
 
@@ -384,16 +382,15 @@ static int draw_client_nonce(struct tw_client *c, uint8_t nonce[TW_SESSION_NONCE
 {
     static const uint8_t zero[TW_SESSION_NONCE_LEN];
     uint8_t key[TW_KEY_LEN] = {0};
-    for (int i = 0; i < NONCE_DRAWS && (key[0] & 0x80) == 0; i++) {
-        int rc = draw(c, nonce, TW_SESSION_NONCE_LEN);
-        if (rc != TW_OK || c->traits->integrity != TW_INTEGRITY_GCM)
-            return rc;
-        rc = tw_session_derive(key, c->cfg.crypto, c->cfg.version, c->cfg.local_key, nonce, zero);
-        if (rc != TW_OK)
-            return rc;
-    }
+    bool gcm = c->traits->integrity == TW_INTEGRITY_GCM;
+    int rc, draws = 0;
+    do {
+        rc = draw(c, nonce, TW_SESSION_NONCE_LEN);
+        if (rc == TW_OK && gcm)
+            rc = tw_session_derive(key, c->cfg.crypto, c->cfg.version, c->cfg.local_key, nonce, zero);
+    } while (rc == TW_OK && gcm && (key[0] & 0x80) == 0 && ++draws < NONCE_DRAWS);
     tw__wipe(key, sizeof key);
-    return TW_OK;
+    return rc;
 }
 
 static int start_handshake(struct tw_client *c)

@@ -5,6 +5,7 @@
 #include "client_internal.h"
 #include <stdlib.h>
 #include <string.h>
+#include "internal.h"
 #include "tuyawire/error.h"
 #include "tuyawire/frame.h"
 
@@ -40,6 +41,12 @@ static uint64_t time_limit(const struct tw_client *c, const struct request *r)
     return r->is_query || r->null_map || r->command == TW_CMD_LAN_EXT_STREAM ? c->cfg.query_ms : c->cfg.ack_ms;
 }
 
+static void drop_body(struct request *r)
+{
+    tw__secret_free(r->body, r->body_len);
+    r->body = NULL;
+}
+
 /* see client_internal.h */
 int tw__client_pump(struct tw_client *c)
 {
@@ -54,8 +61,7 @@ int tw__client_pump(struct tw_client *c)
         int rc = tw__client_emit(c, r->command, (struct tw_span){r->body, r->body_len}, &r->seq);
         if (rc != TW_OK)
             return rc;
-        free(r->body);
-        r->body = NULL;
+        drop_body(r);
         r->sent = true;
         r->deadline = c->now_ms + time_limit(c, r);
     }
@@ -64,7 +70,7 @@ int tw__client_pump(struct tw_client *c)
 
 static void remove_request(struct tw_client *c, struct request *r)
 {
-    free(r->body);
+    drop_body(r);
     size_t i = (size_t)(r - c->requests);
     memmove(r, r + 1, (c->n_requests - i - 1) * sizeof *r);
     c->n_requests--;
@@ -99,7 +105,7 @@ static int set_body(struct request *r, struct tw_span body)
         return TW_E_NOMEM;
     if (body.len > 0)
         memcpy(copy, body.data, body.len);
-    free(r->body);
+    drop_body(r);
     r->body = copy;
     r->body_len = body.len;
     return TW_OK;
@@ -429,7 +435,7 @@ static int submit(struct tw_client *c, struct request *r, int rc, uint32_t *requ
     if (rc == TW_E_CAPACITY) /* of the room for a body */
         rc = TW_E_TOO_LARGE;
     if (rc != TW_OK) {
-        free(r->body);
+        drop_body(r);
         return rc;
     }
     c->next_id = c->next_id == UINT32_MAX ? 1 : c->next_id + 1;

@@ -44,6 +44,13 @@ bool tw__equal(const uint8_t *a, const uint8_t *b, size_t len);
 /** Not optimised away. */
 void tw__wipe(void *p, size_t len);
 
+/** free() for memory of size bytes that has held keys or plaintext: wiped first. NULL is fine. (secret.c) */
+void tw__secret_free(void *p, size_t size);
+
+/** realloc() to a larger size for such memory: nothing stays behind where it was. What is new is not cleared.
+ * NULL: no memory, and p as it was. (secret.c) */
+void *tw__secret_grow(void *p, size_t size, size_t new_size);
+
 /** CRC-32 as in zlib (reflected 0xEDB88320). */
 uint32_t tw__crc32(const uint8_t *p, size_t len);
 

@@ -31,33 +31,13 @@ void tw_keyring_free(tw_keyring *k)
     if (k == NULL)
         return;
     for (size_t i = 0; i < k->n; i++)
-        free(k->keys[i].id);
-    if (k->keys != NULL)
-        tw__wipe(k->keys, k->cap * sizeof *k->keys);
-    if (k->sessions != NULL)
-        tw__wipe(k->sessions, k->cap_sessions * sizeof *k->sessions);
-    if (k->plain != NULL)
-        tw__wipe(k->plain, TW_FRAME_LENGTH_MAX);
+        tw__secret_free(k->keys[i], sizeof *k->keys[i]);
     free(k->keys);
     free(k->order);
-    free(k->sessions);
-    free(k->plain);
+    tw__secret_free(k->sessions, k->cap_sessions * sizeof *k->sessions);
+    tw__secret_free(k->plain, TW_FRAME_LENGTH_MAX);
     tw_crypto_free(k->crypto);
     free(k);
-}
-
-/* Twice the room for an array of secrets: copied and wiped, since realloc() would leave the old ones behind. */
-static void *grow_secret(void *old, size_t old_cap, size_t new_cap, size_t size)
-{
-    void *grown = calloc(new_cap, size);
-    if (grown == NULL)
-        return NULL;
-    if (old != NULL) {
-        memcpy(grown, old, old_cap * size);
-        tw__wipe(old, old_cap * size);
-        free(old);
-    }
-    return grown;
 }
 
 static int reserve_key(tw_keyring *k)
@@ -69,7 +49,7 @@ static int reserve_key(tw_keyring *k)
     if (order == NULL)
         return TW_E_NOMEM;
     k->order = order;
-    struct tw__local_key *keys = grow_secret(k->keys, k->cap, cap, sizeof *keys);
+    struct tw__local_key **keys = realloc(k->keys, cap * sizeof *keys);
     if (keys == NULL)
         return TW_E_NOMEM;
     k->keys = keys;
@@ -82,16 +62,15 @@ int tw_keyring_add(tw_keyring *k, const uint8_t key[TW_KEY_LEN], struct tw_span 
 {
     if (reserve_key(k) != TW_OK)
         return TW_E_NOMEM;
-    struct tw__local_key *l = &k->keys[k->n];
-    *l = (struct tw__local_key){.version = version != NULL ? (int)*version : -1};
-    if (id.len > 0) {
-        l->id = malloc(id.len);
-        if (l->id == NULL)
-            return TW_E_NOMEM;
-        memcpy(l->id, id.data, id.len);
-        l->id_len = id.len;
-    }
+    struct tw__local_key *l = malloc(sizeof *l + id.len);
+    if (l == NULL)
+        return TW_E_NOMEM;
     memcpy(l->key, key, TW_KEY_LEN);
+    l->version = version != NULL ? (int)*version : -1;
+    l->id_len = id.len;
+    if (id.len > 0)
+        memcpy(l->id, id.data, id.len);
+    k->keys[k->n] = l;
     if (k->n == 0 || k->common_version != l->version)
         k->common_version = k->n == 0 ? l->version : -1;
     k->order[k->n] = (uint32_t)k->n;
@@ -107,7 +86,8 @@ int tw_keyring_add_session(tw_keyring *k, const struct tw_session_secret *s)
         return TW_E_ARGUMENT;
     if (k->n_sessions == k->cap_sessions) {
         size_t cap = k->cap_sessions == 0 ? N_FIRST : 2 * k->cap_sessions;
-        struct tw_session_secret *grown = grow_secret(k->sessions, k->cap_sessions, cap, sizeof *grown);
+        struct tw_session_secret *grown =
+            tw__secret_grow(k->sessions, k->cap_sessions * sizeof *grown, cap * sizeof *grown);
         if (grown == NULL)
             return TW_E_NOMEM;
         k->sessions = grown;
@@ -132,10 +112,10 @@ size_t tw_keyring_n_sessions(const tw_keyring *k)
 /* see tuyawire/observer.h */
 struct tw_keyring_entry tw_keyring_get(const tw_keyring *k, size_t i)
 {
-    const struct tw__local_key *l = &k->keys[i];
+    const struct tw__local_key *l = k->keys[i];
     return (struct tw_keyring_entry){
         .key = l->key,
-        .id = {l->id, l->id_len},
+        .id = {l->id_len > 0 ? l->id : NULL, l->id_len},
         .has_version = l->version >= 0,
         .version = l->version >= 0 ? (enum tw_version)l->version : TW_V33,
     };
@@ -145,7 +125,7 @@ struct tw_keyring_entry tw_keyring_get(const tw_keyring *k, size_t i)
 size_t tw_keyring_find(const tw_keyring *k, struct tw_span id)
 {
     for (size_t i = 0; id.len > 0 && i < k->n; i++) {
-        const struct tw__local_key *l = &k->keys[i];
+        const struct tw__local_key *l = k->keys[i];
         if (l->id_len == id.len && memcmp(l->id, id.data, id.len) == 0)
             return i;
     }

@@ -10,15 +10,15 @@
 
 struct tw__local_key {
     uint8_t key[TW_KEY_LEN];
-    uint8_t *id; /* owned; NULL: none */
-    size_t id_len;
     int version; /* enum tw_version, -1: unknown */
+    size_t id_len;
+    uint8_t id[];
 };
 
 struct tw_keyring {
     tw_crypto *crypto;
-    struct tw__local_key *keys;
-    uint32_t *order; /* indexes of keys, the one that fitted last first */
+    struct tw__local_key **keys; /* each stays where it is: entries and events point at it */
+    uint32_t *order;             /* indexes of keys, the one that fitted last first */
     size_t n, cap;
     struct tw_session_secret *sessions;
     size_t n_sessions, cap_sessions;

@@ -98,13 +98,21 @@ static enum tw_direction find_direction(tw_observer *o, struct tw_observed *ev, 
 
 static const uint8_t *local_key(const tw_observer *o, size_t index)
 {
-    return o->ring->keys[index].key;
+    return o->ring->keys[index]->key;
+}
+
+/* What fails on our side says nothing about key or frame: it is noted, and told when the frame has been looked at. */
+static int note_ours(tw_observer *o, int rc)
+{
+    if (rc == TW_E_NOMEM || rc == TW_E_CRYPTO)
+        o->our_error = rc;
+    return rc;
 }
 
 static int open_with(tw_observer *o, struct tw_message *m, const struct tw_frame *f, enum tw_version v,
                      enum tw_direction dir, const uint8_t *key)
 {
-    return tw_message_open(m, o->ring->crypto, f, v, dir, key, o->ring->plain, TW_FRAME_LENGTH_MAX, 0);
+    return note_ours(o, tw_message_open(m, o->ring->crypto, f, v, dir, key, o->ring->plain, TW_FRAME_LENGTH_MAX, 0));
 }
 
 static bool is_printable(struct tw_span s)
@@ -157,7 +165,8 @@ static int open_local(tw_observer *o, struct tw_message *m, const struct tw_fram
     for (size_t i = 0; i < o->ring->n; i++)
         if (o->ring->order[i] != o->local && try_local(o, m, f, v, dir, o->ring->order[i]))
             return TW_OK;
-    o->local_trials--;
+    if (o->our_error == TW_OK)
+        o->local_trials--;
     return rc;
 }
 
@@ -274,8 +283,8 @@ static void look_up_device(tw_observer *o, struct tw_span clear)
     if (i == TW_NO_INDEX)
         return;
     o->hint_local = i;
-    if (o->ring->keys[i].version >= 0)
-        o->hint_version = o->ring->keys[i].version;
+    if (o->ring->keys[i]->version >= 0)
+        o->hint_version = o->ring->keys[i]->version;
 }
 
 /* Clear JSON is 3.1 or 3.2, which look alike until a control comes; an error text may also come from 3.3. */
@@ -378,7 +387,7 @@ static bool knows_session(const tw_observer *o, const uint8_t key[TW_KEY_LEN])
 static bool proves(tw_observer *o, const uint8_t *proof, const uint8_t *nonce)
 {
     uint8_t expected[TW_HMAC_LEN];
-    return tw_session_proof(expected, o->ring->crypto, local_key(o, o->local), nonce) == TW_OK &&
+    return note_ours(o, tw_session_proof(expected, o->ring->crypto, local_key(o, o->local), nonce)) == TW_OK &&
            tw__equal(expected, proof, TW_HMAC_LEN);
 }
 
@@ -405,8 +414,8 @@ static void learn_session(tw_observer *o, struct tw_observed *ev, enum tw_versio
 {
     struct tw_session_secret secret = {.version = v};
     memcpy(secret.client_nonce, client_nonce, TW_SESSION_NONCE_LEN);
-    if (tw_session_derive(secret.key, o->ring->crypto, v, local_key(o, o->local), client_nonce, resp) == TW_OK &&
-        !knows_session(o, secret.key))
+    int rc = tw_session_derive(secret.key, o->ring->crypto, v, local_key(o, o->local), client_nonce, resp);
+    if (note_ours(o, rc) == TW_OK && !knows_session(o, secret.key))
         ev->session = add_session(o, &secret);
     tw__wipe(&secret, sizeof secret);
 }
@@ -506,7 +515,8 @@ static int open_logged(tw_observer *o, struct tw_message *m, const struct tw_fra
         o->streams[o->active].preferred = 0;
         return rc;
     }
-    o->session_trials--;
+    if (o->our_error == TW_OK)
+        o->session_trials--;
     return TW_E_NO_SESSION;
 }
 
@@ -642,6 +652,7 @@ static void find_direction_inside(tw_observer *o, struct tw_observed *ev)
 void tw__observer_open(tw_observer *o, struct tw_observed *ev, enum tw_direction label)
 {
     enum tw_direction dir = find_direction(o, ev, &ev->frame, label);
+    o->our_error = TW_OK;
     ev->has_frame = ev->has_header_fields = true;
     ev->message.direction = dir;
     ev->message.seq = ev->frame.seq;
@@ -655,4 +666,6 @@ void tw__observer_open(tw_observer *o, struct tw_observed *ev, enum tw_direction
     } else {
         open_55aa(o, ev, dir);
     }
+    if (o->our_error != TW_OK)
+        fail(ev, o->our_error, TW_WHY_OURS, TW_CHECK_UNCHECKED);
 }

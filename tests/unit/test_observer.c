@@ -542,6 +542,25 @@ static void memory_of_a_connection_is_bounded(void **state)
     tw_keyring_free(ring);
 }
 
+static void entries_stay_where_they_are_when_keys_are_added(void **state)
+{
+    (void)state;
+    tw_keyring *ring = ring_with(NULL);
+    uint8_t key[TW_KEY_LEN] = {1};
+    const struct tw_span id = {(const uint8_t *)"first", 5};
+    assert_int_equal(tw_keyring_add(ring, key, id, NULL), TW_OK);
+    struct tw_keyring_entry first = tw_keyring_get(ring, 0);
+    for (int n = 0; n < 1000; n++) {
+        key[1] = (uint8_t)n;
+        assert_int_equal(tw_keyring_add(ring, key, (struct tw_span){0}, NULL), TW_OK);
+    }
+    assert_ptr_equal(tw_keyring_get(ring, 0).key, first.key);
+    assert_memory_equal(first.id.data, "first", 5);
+    assert_int_equal(first.key[0], 1);
+    assert_int_equal(first.key[1], 0);
+    tw_keyring_free(ring);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -560,6 +579,7 @@ int main(void)
         cmocka_unit_test(any_flipped_bit_costs_one_frame_at_most),
         cmocka_unit_test(feeding_before_draining_is_refused),
         cmocka_unit_test(memory_of_a_connection_is_bounded),
+        cmocka_unit_test(entries_stay_where_they_are_when_keys_are_added),
     };
     return cmocka_run_group_tests(tests, load, unload);
 }

@@ -72,6 +72,7 @@ static enum verdict_kind fault(struct verdict_state *v, const struct tw_observed
     case TW_WHY_HALF_HANDSHAKE:
         SAY(v, "the start of the handshake was not captured: start before the client connects, or give --key-log");
         return VERDICT_NO_HANDSHAKE;
+    case TW_WHY_OURS:
     case TW_WHY_MALFORMED: SAY(v, "%s", tw_strerror(ev->error)); return VERDICT_BAD_FRAME;
     case TW_WHY_LOCAL_KEY: SAY(v, "under the local key where a session key is due"); return VERDICT_LOCAL_KEY;
     case TW_WHY_NOTHING: break;

@@ -43,7 +43,8 @@ extern "C" {
  * it must outlive them. One thread. */
 typedef struct tw_keyring tw_keyring;
 
-/** A device that a key belongs to. All spans are borrowed from the keyring. */
+/** A device that a key belongs to. All is borrowed from the keyring and stays where it is until the keyring is freed,
+ * however many keys are added. */
 struct tw_keyring_entry {
     const uint8_t *key; /**< 16 bytes */
     struct tw_span id;  /**< device id; empty: the key came without one */
@@ -114,11 +115,13 @@ enum tw_why {
     TW_WHY_NO_SESSION_FITS, /**< 3.4, 3.5: handshake frames could not be opened: its local key is missing */
     TW_WHY_MALFORMED,       /**< opened, but padding, header or return code are not as they must be */
     TW_WHY_LOCAL_KEY,       /**< opened, but under the local key where a session key was due (spec section 4.8) */
+    TW_WHY_OURS,            /**< nobody looked properly: memory ran out on our side, or the cryptography failed */
 };
 
 struct tw_observed {
     int error; /**< TW_OK: `message` holds everything. Else TW_E_PREFIX, _LENGTH, _TOO_LARGE,
-                                      _SUFFIX, _INTEGRITY, _PAYLOAD, _PADDING, _NO_KEY, _NO_SESSION, TW_NEED_MORE */
+                                      _SUFFIX, _INTEGRITY, _PAYLOAD, _PADDING, _NO_KEY, _NO_SESSION, _NOMEM, _CRYPTO,
+                                      TW_NEED_MORE */
     enum tw_why why;
     enum tw_direction direction; /**< in which it was fed, or found */
     bool direction_known;
