@@ -465,9 +465,9 @@ int tw_device_next_event(tw_device *d, struct tw_device_event *ev)
             *ev = (struct tw_device_event){.frame = f, .raw = f.raw};
             tw__device_on_frame(d, ev);
             if (ev->has_answer && !d->host->cfg.manual)
-                rc = tw_device_send(d, &ev->answer, 0);
-            if (rc == TW_E_NOMEM || rc == TW_E_CRYPTO)
-                tw_device_close(d, rc);
+                ev->answer_error = tw_device_send(d, &ev->answer, 0);
+            if (ev->answer_error == TW_E_NOMEM || ev->answer_error == TW_E_CRYPTO)
+                tw_device_close(d, ev->answer_error);
             return 1;
         }
     }

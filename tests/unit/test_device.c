@@ -878,8 +878,15 @@ static void client_that_does_not_read_is_told_no_more_than_the_limit(void **stat
         continue;
     assert_int_equal(rc, TW_E_CAPACITY);
     assert_true(tw_device_output(c.device).len <= TW_DEVICE_OUTPUT_MAX);
+    struct tw_device_event beat = ask(&c, TW_CMD_HEART_BEAT, "", PROPER);
+    assert_true(beat.has_answer);
+    assert_int_equal(beat.answer_error, TW_E_CAPACITY);
     tw_device_sent(c.device, 28);
     tw_device_sent(c.device, SIZE_MAX);
+    beat = ask(&c, TW_CMD_HEART_BEAT, "", PROPER);
+    assert_int_equal(beat.answer_error, TW_OK);
+    assert_int_equal(tw_device_output(c.device).len, 28);
+    tw_device_sent(c.device, 28);
     assert_int_equal(tw_device_output(c.device).len, 0);
     assert_int_equal(tw_device_ack(c.device, TW_CMD_CONTROL, 1, 0), TW_OK);
     disconnect_client(&c);

@@ -134,7 +134,9 @@ struct tw_device_event {
     struct tw_message message; /**< the request */
     struct tw_body body;       /**< QUERY, CONTROL, NULL_QUERY, REFRESH, EXT_STREAM; else empty */
     bool has_answer;           /**< what a device answers without asking its application; sent already, unless
-                                    the host is manual */
+                                    the host is manual or answer_error says that it could not be */
+    int answer_error; /**< TW_OK; TW_E_CAPACITY: at the output limit, since the client does not read; TW_E_NOMEM,
+                                    TW_E_CRYPTO: and TW_DEVICE_CLOSING follows */
     struct tw_message answer;
 };
 
