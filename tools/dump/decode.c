@@ -26,6 +26,7 @@ struct decoder {
     uint64_t now_ns;
     bool keys_are_shared; /* several devices have the same key: only a message can tell them apart */
     bool said_cap[2];
+    bool is_over; /* the capture */
 };
 
 /* ---- Who is who --------------------------------------------------------------------------------------------------- */
@@ -166,6 +167,7 @@ static void on_begin(void *ctx, struct tcp_flow *f)
     c->flow = f;
     c->number = f->number;
     c->key_index = TW_NO_INDEX;
+    c->closed_by = -1;
     c->device_side = find_device_side(d, f);
     c->labelled_device = c->device_side >= 0 ? c->device_side : 1;
     for (int side = 0; side < 2; side++)
@@ -235,6 +237,32 @@ static void hand_on(struct decoder *d, struct seen *s)
     d->sink.seen(d->sink.ctx, s);
 }
 
+/* Requests that nobody answered: each is a record of its own, which is no message. */
+static void report_unanswered(struct decoder *d, struct conversation *c, enum verdict_end end, uint64_t time_ns)
+{
+    struct verdict_request request;
+    struct verdict verdict;
+    while (verdict_no_reply(&c->verdict, end, time_ns, &request, &verdict)) {
+        int client = c->device_side >= 0 ? !c->device_side : !c->labelled_device;
+        struct seen s = {.conversation = c,
+                         .device = c->device,
+                         .verdict = verdict,
+                         .src = &c->flow->side[client],
+                         .dst = &c->flow->side[!client]};
+        record_init(&s.record);
+        s.record.time_ns = time_ns;
+        s.record.flow = c->number;
+        s.record.src = c->address[client];
+        s.record.dst = c->address[!client];
+        s.record.dir = RECORD_TO_DEVICE;
+        s.record.version = c->remembered ? (int)c->remembered_version : -1;
+        s.record.seq = request.seq;
+        s.record.detail = verdict.detail;
+        set_device(&s.record, c);
+        hand_on(d, &s);
+    }
+}
+
 static void on_event(struct decoder *d, struct conversation *c, int side, const struct tw_observed *ev,
                      uint64_t time_ns)
 {
@@ -277,6 +305,8 @@ static void on_event(struct decoder *d, struct conversation *c, int side, const 
     if (c != d->loose && ev->direction_known)
         set_where(&s.record, c, side);
     hand_on(d, &s);
+    if (c != d->loose)
+        report_unanswered(d, c, VERDICT_GOES_ON, time_ns);
 }
 
 /* How this side is called towards the observer: for good, also when the frames tell otherwise later. */
@@ -322,8 +352,20 @@ static void on_end(void *ctx, struct tcp_flow *f, int side, uint64_t time_ns)
     struct conversation *c = f->user;
     if (c == NULL)
         return;
+    if (c->closed_by < 0 && !d->is_over) {
+        c->closed_by = side;
+        c->closed_packet = d->counts.packets;
+    }
     tw_observer_end(c->observer, label_of(c, side));
     drain(d, c, side, time_ns);
+}
+
+/* Both sides end at once when nobody said goodbye. */
+static enum verdict_end end_of(const struct decoder *d, const struct conversation *c)
+{
+    if (c->closed_by >= 0 && (d->is_over || c->closed_packet < d->counts.packets))
+        return c->closed_by == c->device_side ? VERDICT_DEVICE_CLOSED : VERDICT_CLIENT_CLOSED;
+    return d->is_over ? VERDICT_CAPTURE_OVER : VERDICT_RESET;
 }
 
 static void on_close(void *ctx, struct tcp_flow *f, uint64_t time_ns)
@@ -332,7 +374,7 @@ static void on_close(void *ctx, struct tcp_flow *f, uint64_t time_ns)
     struct conversation *c = f->user;
     if (c == NULL)
         return;
-    verdict_close(&c->verdict);
+    report_unanswered(d, c, end_of(d, c), time_ns);
     if (d->sink.closed != NULL)
         d->sink.closed(d->sink.ctx, c, time_ns);
     tw_observer_free(c->observer);
@@ -626,6 +668,7 @@ void decode_tick(struct decoder *d, uint64_t time_ns)
 
 void decode_finish(struct decoder *d)
 {
+    d->is_over = true;
     tcp_finish(d->tcp, d->now_ns);
 }
 

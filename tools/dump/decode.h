@@ -36,17 +36,19 @@ struct conversation {
     unsigned id_tries;                  /* messages that were searched for a device id */
     int family;                         /* enum units_family that its data points betray */
     struct verdict_state verdict;
+    int closed_by;               /* the side that closed it first; -1: neither yet */
+    uint64_t closed_packet;      /* the number of the packet that did */
     const struct tcp_flow *flow; /* NULL: frames of a log */
     void *tally;                 /* of the statistics, which own it */
     void *redacted;              /* of --redact, which owns it */
     tw_observer *observer;
 };
 
-/* One record: a message, or bytes that are none. Everything is borrowed for the call. */
+/* One record: a message, bytes that are none, or a request without reply. Everything is borrowed for the call. */
 struct seen {
     struct record record;                    /* as --json prints it */
     struct conversation *conversation;       /* NULL: a datagram, or --hex */
-    const struct tw_observed *observed;      /* NULL: a datagram */
+    const struct tw_observed *observed;      /* NULL: a datagram, or a verdict about no message */
     const struct tw_discovery *discovery;    /* NULL: not one, or it could not be opened */
     const struct devices_entry *device;      /* NULL: not known */
     const struct tw_session_secret *session; /* not NULL: a session key was found with this message */

@@ -401,7 +401,7 @@ static void redact_seen(struct output *o, struct seen *s)
     }
     if (s->discovery != NULL)
         redact_discovery(r, s);
-    else if (s->conversation != NULL && s->observed->has_frame)
+    else if (s->observed != NULL && s->conversation != NULL && s->observed->has_frame)
         redact_message(r, s);
 }
 

@@ -18,7 +18,7 @@ enum {
 struct device_stats {
     char label[LABEL_MAX];
     uint64_t commands[2][N_COMMANDS]; /* to and from the device; announcements count as from */
-    uint64_t messages, undecoded, connections, lost_bytes, repeated, out_of_order, unanswered, bytes;
+    uint64_t messages, undecoded, connections, lost_bytes, repeated, out_of_order, bytes;
     uint64_t verdicts[N_VERDICTS];
     uint64_t n_replies, min_ns, max_ns;
     uint32_t times[N_TIMES];
@@ -160,7 +160,6 @@ static void stats_closed(struct output *o, struct conversation *c, uint64_t time
             d->repeated += c->flow->counts[side].repeated;
             d->out_of_order += c->flow->counts[side].out_of_order;
         }
-        d->unanswered += c->verdict.unanswered;
         d->connections++;
     }
     free(c->tally);
@@ -219,14 +218,12 @@ static void put_device(struct stats *t, const struct device_stats *d)
     if (d->n_replies > 0)
         put(t, "  replies after %.1f ms at best, %.1f median, %.1f at 95 %%, %.1f at worst (%" PRIu64 ")\n",
             (double)d->min_ns / 1e6, percentile(d, 50), percentile(d, 95), (double)d->max_ns / 1e6, d->n_replies);
-    if (d->unanswered > 0)
-        put(t, "  %" PRIu64 " requests without a reply\n", d->unanswered);
     if (d->lost_bytes + d->repeated + d->out_of_order > 0)
         put(t,
             "  TCP: %" PRIu64 " bytes lost in the capture, %" PRIu64 " segments repeated, %" PRIu64 " out of order\n",
             d->lost_bytes, d->repeated, d->out_of_order);
     for (int kind = 1; kind < N_VERDICTS; kind++)
-        if (d->verdicts[kind] > 0 && kind != VERDICT_NO_REPLY)
+        if (d->verdicts[kind] > 0)
             put(t, "  ! %s: %" PRIu64 "\n", verdict_name((enum verdict_kind)kind), d->verdicts[kind]);
 }
 

@@ -406,7 +406,7 @@ static void text_closed(struct output *o, struct conversation *c, uint64_t time_
     char text[256];
     (void)time_ns;
     for (int kind = 1; kind < N_VERDICTS; kind++) {
-        if (c->verdict.n[kind] < 2 && !(kind == VERDICT_NO_REPLY && c->verdict.n[kind] > 0))
+        if (c->verdict.n[kind] < 2)
             continue;
         snprintf(text, sizeof text, "flow %llu %s - %s: %s, %llu in all", (unsigned long long)c->number,
                  c->address[0], c->address[1], verdict_name((enum verdict_kind)kind),

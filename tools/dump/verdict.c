@@ -26,8 +26,8 @@ const char *verdict_name(enum verdict_kind kind)
 }
 
 /* Times after which a request counts as unanswered. Source: spec section 6.2: 99 % below 0.55 s, some above 1 s. */
-static const uint64_t reply_limit_ns = 5000000000u;
-enum { SEQ_JUMP_MAX = 1000 }; /* a larger jump is another counter, not a loss; our choice */
+static const uint64_t reply_limit_ns = 5000000000u; /* as the text of the verdict says */
+enum { SEQ_JUMP_MAX = 1000 };                       /* a larger jump is another counter, not a loss; our choice */
 
 #define SAY(v, ...) snprintf((v)->detail, sizeof(v)->detail, __VA_ARGS__)
 
@@ -130,11 +130,7 @@ static void forget_request(struct verdict_state *v, unsigned i)
 
 static void take_request(struct verdict_state *v, const struct tw_message *m, uint64_t time_ns)
 {
-    if (v->n_requests == VERDICT_REQUESTS) {
-        forget_request(v, 0);
-        v->unanswered++;
-    }
-    v->requests[v->n_requests++] = (struct verdict_request){m->command, m->seq, time_ns};
+    v->requests[v->n_requests++] = (struct verdict_request){m->command, m->seq, time_ns, false};
 }
 
 /* 3.1 to 3.3 echo the sequence number (heart beats: 0), later versions answer in order. */
@@ -155,24 +151,13 @@ static uint64_t take_reply(struct verdict_state *v, const struct tw_message *m, 
     return 0;
 }
 
-/* Has the oldest request waited too long? It is said once, with the message that comes now. */
-static enum verdict_kind check_requests(struct verdict_state *v, uint64_t time_ns)
-{
-    if (v->n_requests == 0 || time_ns < v->requests[0].time_ns + reply_limit_ns)
-        return VERDICT_FINE;
-    const char *name = tw_command_name(v->requests[0].command);
-    SAY(v, "no reply within %u s to %s with seq %" PRIu32 " before this", (unsigned)(reply_limit_ns / 1000000000u),
-        name != NULL ? name : "the request", v->requests[0].seq);
-    forget_request(v, 0);
-    v->unanswered++;
-    return VERDICT_NO_REPLY;
-}
-
 static enum verdict_kind judge(struct verdict_state *v, const struct tw_observed *ev, uint64_t time_ns, size_t n_keys,
                                uint64_t *reply_ns)
 {
     if (ev->missing > 0 || ev->skipped > 0)
         v->lost[ev->direction] = true;
+    for (unsigned i = 0; ev->missing > 0 && ev->direction == TW_FROM_DEVICE && i < v->n_requests; i++)
+        v->requests[i].in_doubt = true;
     enum verdict_kind seq = ev->has_frame ? check_seq(v, &ev->message) : VERDICT_FINE;
     if (ev->has_frame && ev->message.direction == TW_FROM_DEVICE)
         *reply_ns = take_reply(v, &ev->message, time_ns);
@@ -183,8 +168,6 @@ static enum verdict_kind judge(struct verdict_state *v, const struct tw_observed
     }
     if (kind == VERDICT_FINE)
         kind = seq;
-    if (kind == VERDICT_FINE)
-        kind = check_requests(v, time_ns);
     if (ev->has_frame && ev->message.direction == TW_TO_DEVICE && wants_reply(ev->message.command))
         take_request(v, &ev->message, time_ns);
     return kind;
@@ -199,8 +182,36 @@ struct verdict verdict_of(struct verdict_state *v, const struct tw_observed *ev,
     return (struct verdict){kind, kind == VERDICT_FINE ? NULL : v->detail};
 }
 
-void verdict_close(struct verdict_state *v)
+static void say_no_reply(struct verdict_state *v, enum verdict_end end, const struct verdict_request *r)
 {
-    v->unanswered += v->n_requests;
-    v->n[VERDICT_NO_REPLY] += v->n_requests;
+    static const char *const texts[] = {
+        [VERDICT_GOES_ON] = "within 5 s: 'tuya-ctl diagnose' finds out why",
+        [VERDICT_CLIENT_CLOSED] = "before the client closed the connection: 'tuya-ctl diagnose' finds out why",
+        [VERDICT_DEVICE_CLOSED] = "but the device closed the connection: 'tuya-ctl diagnose' finds out why",
+        [VERDICT_RESET] = "before the connection was reset or given up: 'tuya-ctl diagnose' finds out why",
+        [VERDICT_CAPTURE_OVER] = "before the capture ended: capture longer to see whether one comes",
+    };
+    const char *name = tw_command_name(r->command), *text = texts[end];
+    if (r->command == TW_CMD_SESS_KEY_NEG_START && end != VERDICT_CAPTURE_OVER)
+        text = "of the device: so it takes a key that is not its own; compare the client's key with it";
+    SAY(v, "no reply to %s with seq %" PRIu32 " %s", name != NULL ? name : "a request", r->seq, text);
+}
+
+bool verdict_no_reply(struct verdict_state *v, enum verdict_end end, uint64_t time_ns,
+                      struct verdict_request *request, struct verdict *verdict)
+{
+    while (v->n_requests > 0) {
+        bool is_late = end != VERDICT_GOES_ON || time_ns >= v->requests[0].time_ns + reply_limit_ns;
+        if (!is_late && v->n_requests < VERDICT_REQUESTS)
+            return false;
+        *request = v->requests[0];
+        forget_request(v, 0);
+        if (!is_late || request->in_doubt)
+            continue; /* room for the next, or nobody can tell: nothing is said */
+        say_no_reply(v, end, request);
+        v->n[VERDICT_NO_REPLY]++;
+        *verdict = (struct verdict){VERDICT_NO_REPLY, v->detail};
+        return true;
+    }
+    return false;
 }

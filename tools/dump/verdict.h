@@ -23,7 +23,7 @@ enum verdict_kind {
     VERDICT_LOCAL_KEY, /* under the local key on a live session */
     VERDICT_UNKNOWN_COMMAND,
     VERDICT_SEQ_GAP,
-    VERDICT_NO_REPLY, /* a request before this message was not answered */
+    VERDICT_NO_REPLY, /* a request was not answered; not the fault of a message, so it has a record of its own */
     N_VERDICTS,
 };
 
@@ -32,7 +32,16 @@ struct verdict {
     const char *detail; /* what to do about it; NULL: nothing to say. Borrowed until the next verdict */
 };
 
-enum { VERDICT_REQUESTS = 8, VERDICT_DETAIL_MAX = 240 };
+/* How a conversation ended, if it did. */
+enum verdict_end {
+    VERDICT_GOES_ON,
+    VERDICT_CLIENT_CLOSED,
+    VERDICT_DEVICE_CLOSED,
+    VERDICT_RESET,        /* by either, or its ports are used again, or it was given up for want of memory */
+    VERDICT_CAPTURE_OVER, /* nobody knows what would have come */
+};
+
+enum { VERDICT_REQUESTS = 32, VERDICT_DETAIL_MAX = 240 };
 
 /* What a conversation remembers. Zero it. */
 struct verdict_state {
@@ -41,11 +50,11 @@ struct verdict_state {
     struct verdict_request {
         uint32_t command, seq;
         uint64_t time_ns;
+        bool in_doubt;            /* bytes of the device were lost since: its reply may be among them */
     } requests[VERDICT_REQUESTS]; /* unanswered, oldest first */
     unsigned n_requests;
     bool lost[2]; /* bytes of this direction were lost since its last message: a jump is no news */
     uint64_t n[N_VERDICTS];
-    uint64_t unanswered;
     char detail[VERDICT_DETAIL_MAX];
 };
 
@@ -55,8 +64,11 @@ struct verdict_state {
 struct verdict verdict_of(struct verdict_state *v, const struct tw_observed *ev, uint64_t time_ns, size_t n_keys,
                           uint64_t *reply_ns);
 
-/* The conversation is over: requests that are still open count as unanswered. */
-void verdict_close(struct verdict_state *v);
+/* The oldest request that has waited too long; once the conversation is over, the oldest that is open. Call it after each
+ * event, and at the end, until it says false: it also makes room for the next request.
+ * @return true: *request is forgotten, *verdict says what to do about it */
+bool verdict_no_reply(struct verdict_state *v, enum verdict_end end, uint64_t time_ns,
+                      struct verdict_request *request, struct verdict *verdict);
 
 /* "wrong key", for people. */
 const char *verdict_name(enum verdict_kind kind);
