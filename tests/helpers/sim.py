@@ -18,6 +18,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,23 @@ def run(name, *arguments, input=None, timeout=PATIENCE_S, env=None):
                           timeout=timeout, env={**os.environ, **(env or {})})
 
 
+def free_base():
+    """Three neighbouring UDP ports that nobody uses; returns the first and sockets on the first two."""
+    for base in range(20000, 60000, 7):
+        sockets = []
+        try:
+            for i in range(3):
+                s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                sockets.append(s)
+                s.bind(("127.0.0.1", base + i))
+            sockets.pop().close()
+            return base, sockets
+        except OSError:
+            for s in sockets:
+                s.close()
+    raise AssertionError("no free ports")
+
+
 class Sim:
     def __init__(self, *options, journal=False, control=False, port=0, env=None):
         """journal: keep a journal file. control: open the control API on an ephemeral port."""
@@ -63,6 +81,7 @@ class Sim:
         if control:
             self.options += ["--control", "127.0.0.1:0"]
         self.env = {**os.environ, **(env or {})}
+        self.stdin, self.stdout = subprocess.DEVNULL, None  # or a terminal; None: into the log
         self.process = None
         self.ready = None
 
@@ -95,7 +114,8 @@ class Sim:
         try:
             self.process = subprocess.Popen(
                 [path, *self.options, "--ready-fd", str(write_end)], pass_fds=[write_end],
-                stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=self.env, preexec_fn=_die_with_parent)
+                stdin=self.stdin, stdout=self.stdout or self.log, stderr=self.log, env=self.env,
+                preexec_fn=_die_with_parent)
         finally:
             os.close(write_end)
         try:

@@ -8,27 +8,10 @@ import time
 import unittest
 
 import tuyapeer
-from sim import PATIENCE_S, Sim
+from sim import PATIENCE_S, Sim, free_base
 from tuyapeer import BROADCAST_34, DP_QUERY, REQ_DEVINFO, UDP, UDP_KEY, UDP_NEW, ecb, unpad
 
 PERIOD_MS = 5000
-
-
-def free_base():
-    """Three neighbouring UDP ports that nobody uses; returns the first and sockets on the first two."""
-    for base in range(20000, 60000, 7):
-        sockets = []
-        try:
-            for i in range(3):
-                s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-                sockets.append(s)
-                s.bind(("127.0.0.1", base + i))
-            sockets.pop().close()
-            return base, sockets
-        except OSError:
-            for s in sockets:
-                s.close()
-    raise AssertionError("no free ports")
 
 
 def open_datagram(data):
