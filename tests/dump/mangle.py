@@ -104,8 +104,9 @@ def expected(said):
 
 
 def seen(records):
-    """The same from records of tuya-dump --json."""
-    return [{k: r[k] for k in ("dir", "cmd", "seq", "retcode", "payload", "hex")} for r in records]
+    """The same from records of tuya-dump --json. Requests without reply have records, too, which are no messages."""
+    return [{k: r[k] for k in ("dir", "cmd", "seq", "retcode", "payload", "hex")} for r in records
+            if r["cmd"] is not None or r["error"] is not None]
 
 
 # --- packets -----------------------------------------------------------------------------------------------------
