@@ -7,6 +7,7 @@
 #include "bytes.h"
 #include "internal.h"
 
+enum { CERTAIN_PADDING = 4 }; /* bytes: wrong with a probability of 2^-32 */
 enum { SIGNED_LEN = 3 + TW_SIGNATURE_LEN, VERSION_LEN = 3, SUFFIX_LEN = 4, HEADER_MAX = 18, AAD_AT = 4 };
 
 /* see tuyawire/message.h */
@@ -398,6 +399,18 @@ done:
         tw__wipe(buf, f->body.len < cap ? f->body.len : cap);
     *out = (struct tw_message){0};
     return rc;
+}
+
+/* see tuyawire/message.h */
+bool tw_message_key_fits(tw_crypto *c, const struct tw_frame *f, const uint8_t key[TW_KEY_LEN])
+{
+    uint8_t last[TW__BLOCK];
+    if (f->integrity != TW_INTEGRITY_HMAC || f->body.len < sizeof last)
+        return false;
+    int rc = tw__ecb_decrypt(c, key, f->body.data + f->body.len - sizeof last, sizeof last, last);
+    bool fits = rc == TW_OK && tw__padding(last, sizeof last) >= CERTAIN_PADDING;
+    tw__wipe(last, sizeof last);
+    return fits;
 }
 
 /* ---- sealing -------------------------------------------------------------------------------------------------- */

@@ -464,6 +464,26 @@ static void a_wrong_signature_is_refused_unless_asked_otherwise(void **state)
     assert_int_equal(m.payload.len, 2);
 }
 
+static void damage_of_a_3_4_frame_is_told_from_another_key(void **state)
+{
+    (void)state;
+    /* 48 bytes as in RESP: a block of padding; 15 bytes: one byte of it, which proves nothing. */
+    static const char *const payloads[] = {"a nonce of 16 bytes, and a proof of 32 behind it", "{\"dps\":{\"1\":0}}"};
+    for (size_t i = 0; i < 2; i++) {
+        uint8_t frame[256];
+        struct tw_frame f;
+        size_t consumed;
+        const struct tw_frame_rules rules = {.integrity = TW_INTEGRITY_HMAC, .direction = TW_FROM_DEVICE};
+        size_t len = seal(frame, sizeof frame, TW_V34, TW_FROM_DEVICE, TW_CMD_SESS_KEY_NEG_RESP, payloads[i]);
+        frame[len - 5] ^= 1;
+        assert_int_equal(tw_frame_parse(&f, &consumed, frame, len, &rules), TW_OK);
+        assert_int_equal(tw_message_key_fits(crypto, &f, key), i == 0);
+        assert_false(tw_message_key_fits(crypto, &f, other_key));
+        assert_int_equal(tw_frame_reframe(&f, TW_INTEGRITY_CRC32), TW_OK);
+        assert_false(tw_message_key_fits(crypto, &f, key));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -483,6 +503,7 @@ int main(void)
         cmocka_unit_test(every_digit_of_base64_counts),
         cmocka_unit_test(base64_ends_in_two_signs_at_most),
         cmocka_unit_test(a_wrong_signature_is_refused_unless_asked_otherwise),
+        cmocka_unit_test(damage_of_a_3_4_frame_is_told_from_another_key),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -73,6 +73,11 @@ enum tw_open_flags {
     TW_OPEN_ZERO_CRC = 4,     /**< accept four zero bytes in place of the CRC, see TW_DEVICE_ZERO_CRC */
 };
 
+/** Was this 3.4 frame, whose HMAC is wrong, still encrypted under key? Then it is damaged, and the key is not to blame. Says
+ * so only where it is certain (four bytes of padding or more; RESP has sixteen), and hands out nothing of what it saw.
+ * @param f  from tw_frame_parse() with TW_INTEGRITY_HMAC; false for any other */
+bool tw_message_key_fits(tw_crypto *c, const struct tw_frame *f, const uint8_t key[TW_KEY_LEN]);
+
 /** Bytes that tw_message_seal() may need for a payload of this size, in any version. */
 size_t tw_message_size_max(size_t payload_len);
 
