@@ -55,8 +55,8 @@ class FakePlug:
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             self.serve(Talk(self, peer))
-        except (OSError, tp.PeerError):
-            pass
+        except (OSError, tp.PeerError, UnicodeDecodeError):
+            pass  # tuya-ctl may look for other versions, too
         finally:
             peer.close()
 

@@ -424,7 +424,7 @@ class Commands(unittest.TestCase):
         with FakePlug("3.3") as plug:  # answers a 3.4 START as 3.3 devices do
             plug.serve = lambda talk: (talk.peer.recv(4096),
                                        talk.say(tp.START, "parse data error", seq=1, retcode=1), talk.peer.recv(1))
-            self.fails(ctl(plug, "status", protocol="3.4"), 5, "older than protocol 3.4", "-P auto")
+            self.fails(ctl(plug, "--timeout", "1", "status", protocol="3.4"), 5, "protocol 3.3, not 3.4", "-P auto")
         with FakePlug("3.5") as plug:
             self.fails(ctl(plug, "--retries", "0", "status", protocol="3.3"), 5, "another protocol", "-P auto")
 

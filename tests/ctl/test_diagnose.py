@@ -181,6 +181,8 @@ class Diagnose(unittest.TestCase):
                 self.diagnose(listener.getsockname()[1], "not-tuya", key=OTHER_KEY, words=["tuya-ctl discover"],
                               seconds=5)
                 listener.shutdown(socket.SHUT_RDWR)
+        with self.subTest("damage is not the key"):
+            self.simulated("not-tuya", "-P", "3.4", "--fault", "bad_check", words=["check value is wrong"], seconds=5)
         for version in VERSIONS:
             with self.subTest("junk " + version):
                 self.simulated("not-tuya", "-P", version, "--fault", "junk", seconds=5)

@@ -36,6 +36,37 @@ class Simulated(unittest.TestCase):
                 flows = {r["flow"] for r in sim.journal()}
                 self.assertLessEqual(len(flows), 8)
 
+    def wrong_version(self, real, claimed):
+        with Sim("-P", real, "--discovery", "off") as sim, tempfile.TemporaryDirectory() as folder:
+            result = ctl(sim, "--timeout", "2", "status", version=claimed)
+            self.assertEqual(result.returncode, 5, result.stderr)
+            self.assertIn(f"the device speaks protocol {real}, not {claimed}", result.stderr)
+            self.assertIn(f"-P {real}", result.stderr)
+            # A list that says so is only out of date
+            path = os.path.join(folder, "devices.json")
+            with open(path, "w", encoding="utf-8") as f:
+                json.dump([{"name": "Lamp", "id": sim.id, "key": sim.key, "ip": sim.host, "version": claimed}], f)
+            result = run("tuya-ctl", "--devices", path, "--device", "Lamp", "--port", sim.port, "--host", sim.host,
+                         "--json", "--timeout", "2", "off")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertIn(f"speaks protocol {real}, not {claimed} as the list says", result.stderr)
+            self.assertEqual(json.loads(result.stdout)["dps"], {"1": False})
+
+    def test_a_key_that_3_2_does_not_understand(self):
+        with Sim("-P", "3.2", "--discovery", "off") as sim:
+            result = ctl(sim, "on", env={"TUYA_LOCAL_KEY": "#fake-LOCAL-key!"})
+            self.assertEqual(result.returncode, 4, result.stderr)
+            self.assertIn("local key is wrong", result.stderr)
+
+    def test_a_damaged_handshake_is_not_a_wrong_key(self):
+        with Sim("-P", "3.4", "--discovery", "off", "--fault", "bad_check") as sim:
+            for version in ("3.4", "auto"):
+                result = ctl(sim, "status", version=version)
+                self.assertEqual(result.returncode, 5, result.stderr)
+                self.assertIn("check value is wrong", result.stderr)
+                result = ctl(sim, "status", version=version, env={"TUYA_LOCAL_KEY": "#fake-LOCAL-key!"})
+                self.assertEqual(result.returncode, 4, result.stderr)
+
     def profile(self, profile, version):
         with Sim("-P", version, "--profile", profile, "--discovery", "off") as sim:
             switch = SWITCH.get(profile, "1")
@@ -143,6 +174,17 @@ class Simulated(unittest.TestCase):
                 self.lines(ctl(sim, "--", "status", "--", "set", "9=60", "--", "get", "9"))
                 starts = [r for r in sim.journal() if r["cmd"] == tp.START]
                 self.assertIn(len(starts), (2, 3))  # 3: a session key that began with zero came by
+
+
+def _add_wrong(real, claimed):
+    setattr(Simulated, f"test_{real}_is_not_{claimed}", lambda self: self.wrong_version(real, claimed))
+
+
+for _real in VERSIONS:
+    for _claimed in VERSIONS:
+        # in what both have in clear, 3.1 and 3.2 are one
+        if _real != _claimed and (_real, _claimed) != ("3.1", "3.2"):
+            _add_wrong(_real, _claimed)
 
 
 def _add(profile, version):

@@ -302,7 +302,7 @@ static void judge_silence(struct diagnosis *d, const struct survey *v)
     if (d->heard && d->announced.has_version && d->announced.version >= TW_V34) {
         found_version(d, d->announced.version);
         note(d, "it announces protocol %s", d->announced.version_text);
-    } else if (d->claimed.has_version && d->claimed.version >= TW_V34) {
+    } else if (d->claimed.version_source != VERSION_UNKNOWN && d->claimed.version >= TW_V34) {
         found_version(d, d->claimed.version);
     }
     wrong_key(d, &v->both,
@@ -314,8 +314,6 @@ static bool ask(struct diagnosis *d)
 {
     struct survey v;
     probe_survey(d->s, true, &v);
-    if (v.other != NULL && v.other->outcome != PROBE_NO_CONNECT) /* it happens, on the air; twice is more than that */
-        probe_survey(d->s, true, &v);
     if (v.other != NULL) {
         judge_other(d, v.other);
         return false;
@@ -355,7 +353,7 @@ static void talk(struct diagnosis *d)
     struct session *s = d->s;
     struct trouble t;
     char id[65], next[320];
-    s->target.has_version = true;
+    s->target.version_source = VERSION_CERTAIN;
     s->target.version = d->version;
     uint64_t start = link_now();
     int rc = session_status(s, &t);
@@ -388,7 +386,7 @@ static void talk(struct diagnosis *d)
     else
         note(d, "a query is answered with %zu data points in %llu ms", s->store.n,
              (unsigned long long)(link_now() - start));
-    if (d->claimed.has_version && d->claimed.version != d->version) {
+    if (d->claimed.version_source != VERSION_UNKNOWN && d->claimed.version != d->version) {
         note(d, "protocol %s was asked for", tw_version_name(d->claimed.version));
         snprintf(next, sizeof next, "use -P %s, or -P auto; if a list says %s, run the wizard or its scan again",
                  tw_version_name(d->version), tw_version_name(d->claimed.version));

@@ -228,8 +228,8 @@ static void take_address(const struct discovery *d, struct target *target)
         if (strcmp(d->list[i].id, target->id) != 0)
             continue;
         snprintf(target->host, sizeof target->host, "%s", d->list[i].ip);
-        if (!target->has_version && !d->set->has_protocol && d->list[i].has_version) {
-            target->has_version = true;
+        if (target->version_source == VERSION_UNKNOWN && !d->set->has_protocol && d->list[i].has_version) {
+            target->version_source = VERSION_CERTAIN;
             target->version = d->list[i].version;
         }
     }

@@ -158,8 +158,9 @@ static void look_at_handshake(struct look *k, struct tw_frame *f)
         k->done = true;
         return;
     }
-    bool fits = tw_message_open(&m, k->s->crypto, f, p->version, TW_FROM_DEVICE, k->s->target.key, room, sizeof room,
-                                0) == TW_OK;
+    const uint8_t *key = k->s->target.key;
+    bool fits = tw_message_open(&m, k->s->crypto, f, p->version, TW_FROM_DEVICE, key, room, sizeof room, 0) == TW_OK;
+    p->damaged = !fits && tw_message_key_fits(k->s->crypto, f, key);
     if (p->key != PROBE_KEY_FITS)
         p->key = fits ? PROBE_KEY_FITS : PROBE_KEY_WRONG;
     k->done = k->done || !fits;
@@ -386,7 +387,7 @@ static bool survey_old(struct session *s, uint64_t limit_ms, struct survey *v)
     return settle(v, &v->old) || v->old.is_old;
 }
 
-void probe_survey(struct session *s, bool patient, struct survey *v)
+static void survey_once(struct session *s, bool patient, struct survey *v)
 {
     memset(v, 0, sizeof *v);
     v->only34.outcome = PROBE_SILENT;
@@ -407,7 +408,14 @@ void probe_survey(struct session *s, bool patient, struct survey *v)
     }
 }
 
-static int other_trouble(const struct session *s, const struct probe *p, struct trouble *t)
+void probe_survey(struct session *s, bool patient, struct survey *v)
+{
+    survey_once(s, patient, v);
+    if (v->other != NULL && v->other->outcome != PROBE_NO_CONNECT) /* bad luck, or really so: look twice */
+        survey_once(s, patient, v);
+}
+
+int probe_other_trouble(const struct session *s, const struct probe *p, struct trouble *t)
 {
     if (p->outcome == PROBE_NO_CONNECT) {
         *t = p->trouble;
@@ -425,14 +433,12 @@ int probe_version(struct session *s, enum tw_version *v, struct trouble *t)
 {
     struct survey found;
     probe_survey(s, true, &found);
-    if (found.other != NULL && found.other->outcome != PROBE_NO_CONNECT) /* bad luck, or really so: look twice */
-        probe_survey(s, true, &found);
     if (found.by != NULL) {
         *v = found.by->version;
         return 0;
     }
     if (found.other != NULL)
-        return other_trouble(s, found.other, t);
+        return probe_other_trouble(s, found.other, t);
     if (found.old.is_old) {
         *v = TW_V33;
         return 0;
@@ -445,9 +451,7 @@ int probe_version(struct session *s, enum tw_version *v, struct trouble *t)
         return trouble_from_uv(t, UV_ECONNRESET, false, s->target.host, s->target.port);
     if (probe_is_busy(s))
         return probe_busy_trouble(s, t);
-    return trouble_set(t, TROUBLE_WRONG_KEY,
-                       "get the local key anew (pairing a device again changes it); with --devices FILE, `tuya-ctl "
-                       "diagnose` tries all your keys",
+    return trouble_set(t, TROUBLE_WRONG_KEY, trouble_next_key,
                        "the device closes the connection at the handshake of 3.4 and 3.5, and knows no older "
                        "protocol: most likely the local key is wrong");
 }

@@ -66,8 +66,12 @@ struct survey {
     const struct probe *other; /* one of these, which found something that is no device; NULL */
 };
 
-/** @param patient  wait for slow devices too: up to 12 seconds in place of 5 */
+/** Damage is looked at twice: it may be bad luck.
+ * @param patient  wait for slow devices too: up to 12 seconds in place of 5 */
 void probe_survey(struct session *s, bool patient, struct survey *v);
+
+/** What a survey found in place of a device that is in order. @return -1 and t */
+int probe_other_trouble(const struct session *s, const struct probe *p, struct trouble *t);
 
 /** Find the version. @return 0 and *v; -1 and t */
 int probe_version(struct session *s, enum tw_version *v, struct trouble *t);

@@ -199,23 +199,63 @@ static bool is_damage(int error)
     }
 }
 
-/* Lists grow old: firmware updates raise the version. When the one of the list does not work, look once.
- * @return true: it is another */
-static bool reconsider(struct session *s, const struct trouble *t)
+/* What another version or key looks like from the inside. */
+static bool may_be_version(const struct trouble *t)
 {
-    bool may_be_it = t->kind == TROUBLE_WRONG_VERSION || t->kind == TROUBLE_WRONG_KEY || t->kind == TROUBLE_SILENT;
-    enum tw_version v;
-    struct trouble ignored;
-    if (!s->target.version_hint || !may_be_it)
-        return false;
-    s->target.version_hint = false;
-    session_close(s);
-    if (probe_version(s, &v, &ignored) != 0 || v == s->target.version)
-        return false;
-    say_warn("the device speaks protocol %s, not %s as the list says; run tinytuya's wizard or scan again",
-             tw_version_name(v), tw_version_name(s->target.version));
+    return t->kind == TROUBLE_WRONG_VERSION || t->kind == TROUBLE_WRONG_KEY || t->kind == TROUBLE_SILENT ||
+           t->kind == TROUBLE_SAID_NO;
+}
+
+enum reconsidered { NOTHING_NEW, WORTH_A_TRY, EXPLAINED };
+
+/* The device speaks another version than we do. */
+static enum reconsidered is_other_version(struct session *s, enum tw_version v, enum version_source claim,
+                                          struct trouble *t)
+{
+    const char *ours = tw_version_name(s->target.version), *its = tw_version_name(v);
+    if (claim == VERSION_ASKED_FOR) {
+        char next[64];
+        snprintf(next, sizeof next, "use -P %s, or -P auto", its);
+        trouble_set(t, TROUBLE_WRONG_VERSION, next, "the device speaks protocol %s, not %s", its, ours);
+        return EXPLAINED;
+    }
+    say_warn("the device speaks protocol %s, not %s as the list says; run tinytuya's wizard or scan again", its,
+             ours);
     s->target.version = v;
-    return true;
+    return WORTH_A_TRY;
+}
+
+/* Lists grow old, since firmware updates raise the version, and users guess. When a version that nobody has proven does
+ * not work, look at the device, once. EXPLAINED: t says what was found. */
+static enum reconsidered reconsider(struct session *s, struct trouble *t)
+{
+    enum version_source claim = s->target.version_source;
+    struct survey found;
+    if (claim == VERSION_CERTAIN || !may_be_version(t))
+        return NOTHING_NEW;
+    s->target.version_source = VERSION_CERTAIN;
+    session_close(s);
+    probe_survey(s, claim == VERSION_FROM_LIST, &found);
+    if (found.other != NULL && found.other->damaged) {
+        probe_other_trouble(s, found.other, t);
+        return EXPLAINED;
+    }
+    if (found.by != NULL && found.by->version != s->target.version)
+        return is_other_version(s, found.by->version, claim, t);
+    if (found.by == NULL || found.by->key != PROBE_KEY_WRONG || t->kind != TROUBLE_SAID_NO)
+        return NOTHING_NEW;
+    trouble_set(t, TROUBLE_WRONG_KEY, trouble_next_key,
+                "the local key is wrong: the device does not understand what is encrypted with it (protocol %s)",
+                tw_version_name(s->target.version));
+    return EXPLAINED;
+}
+
+/* The device has refused what it was asked. @return 0: worth asking again; -1 and t */
+static int refused(struct session *s, struct trouble *t)
+{
+    trouble_from_refusal(t, s->answer.text != NULL ? s->answer.text : "", s->target.version,
+                         s->target.cid[0] != '\0');
+    return reconsider(s, t) == WORTH_A_TRY ? 0 : -1;
 }
 
 int session_open(struct session *s, struct trouble *t)
@@ -226,15 +266,19 @@ int session_open(struct session *s, struct trouble *t)
     bool damaged = false;
     for (unsigned tries = 0;;) {
         session_close(s);
-        if (!s->target.has_version && probe_version(s, &s->target.version, t) == 0)
-            s->target.has_version = true;
-        if (s->target.has_version && open_once(s, t) == 0)
+        if (s->target.version_source == VERSION_UNKNOWN && probe_version(s, &s->target.version, t) == 0)
+            s->target.version_source = VERSION_CERTAIN;
+        bool has_version = s->target.version_source != VERSION_UNKNOWN;
+        if (has_version && open_once(s, t) == 0)
             return 0;
         int error = s->link.error;
         bool unheard = s->link.connected && s->link.bytes_in == 0;
         session_close(s);
-        if (s->target.has_version && error != TW_E_HS_KEY_ZERO && reconsider(s, t))
+        enum reconsidered what = has_version && error != TW_E_HS_KEY_ZERO ? reconsider(s, t) : NOTHING_NEW;
+        if (what == WORTH_A_TRY)
             continue;
+        if (what == EXPLAINED)
+            return -1;
         if (error == TW_E_HS_KEY_ZERO && zero_keys++ < KEY_ZERO_TRIES)
             continue;
         /* Closed without a word at the handshake: wrong key, or no place left for us. The difference shows when
@@ -312,8 +356,11 @@ int session_ask(struct session *s, const struct ask *a, struct trouble *t)
         else
             link_trouble(&s->link, t);
         bool unheard = s->link.over && s->link.bytes_in == 0;
-        if (unheard && reconsider(s, t))
+        enum reconsidered what = unheard ? reconsider(s, t) : NOTHING_NEW;
+        if (what == WORTH_A_TRY)
             continue; /* nobody has understood the request, so it can be sent again */
+        if (what == EXPLAINED)
+            return -1;
         bool again = helps_to_retry(t) || unheard || (s->link.over && is_damage(s->link.error) && !damaged);
         damaged = damaged || (s->link.over && is_damage(s->link.error));
         if (a->once || !again || tries >= s->options.retries) {
@@ -382,8 +429,7 @@ int session_status(struct session *s, struct trouble *t)
             return -1;
     }
     if (s->answer.type == TW_CLIENT_REFUSED)
-        return trouble_from_refusal(t, s->answer.text != NULL ? s->answer.text : "", s->target.version,
-                                    s->target.cid[0] != '\0');
+        return refused(s, t) == 0 ? session_status(s, t) : -1;
     if (tw_client_null_map(s->link.client) && !s->asked_ranges)
         ask_ranges(s);
     return 0;
@@ -505,8 +551,7 @@ int session_control(struct session *s, const char *dps, bool once, struct troubl
         return 0;
     }
     if (s->answer.done && s->answer.type == TW_CLIENT_REFUSED)
-        return trouble_from_refusal(t, s->answer.text != NULL ? s->answer.text : "", s->target.version,
-                                    s->target.cid[0] != '\0');
+        return refused(s, t) == 0 ? session_control(s, dps, once, t) : -1;
     if (has_all(&w) || session_wait(s, has_all, &w, STATUS_WAIT_MS))
         return 0;
     return confirm_by_query(s, &w, t);

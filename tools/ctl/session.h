@@ -12,6 +12,14 @@
 #include "trouble.h"
 #include "tuyawire/client.h"
 
+/** Where the version of a target comes from, and so what to think when it does not work. */
+enum version_source {
+    VERSION_UNKNOWN,   /* find out */
+    VERSION_FROM_LIST, /* lists grow old: find out, and go on with what is found */
+    VERSION_ASKED_FOR, /* find out, and say so */
+    VERSION_CERTAIN,   /* the device has told it */
+};
+
 /** Whom to talk to. Texts are never NULL. */
 struct target {
     char host[256];
@@ -20,8 +28,7 @@ struct target {
     char cid[TW_CLIENT_ID_MAX + 1];
     bool has_key;
     uint8_t key[TW_KEY_LEN];
-    bool has_version;  /* false: find out */
-    bool version_hint; /* from a list: when it does not work, find out */
+    enum version_source version_source;
     enum tw_version version;
     const struct devices_entry *entry; /* name and mapping; NULL: not from a list */
 };

@@ -218,7 +218,7 @@ static void take_entry(const struct settings *s, struct target *out, const struc
         out->has_key = true;
     }
     if (via->has_version) {
-        out->has_version = out->version_hint = true;
+        out->version_source = VERSION_FROM_LIST;
         out->version = via->version;
     }
 }
@@ -280,8 +280,7 @@ enum exit_code settings_target(const struct settings *s, struct target *out, boo
     else if (out->port == 0 || s->host != NULL) /* the port of a list goes with its address */
         out->port = CTL_PORT;
     if (s->has_protocol) {
-        out->has_version = !s->protocol_auto;
-        out->version_hint = false;
+        out->version_source = s->protocol_auto ? VERSION_UNKNOWN : VERSION_ASKED_FOR;
         out->version = s->protocol;
     }
     bool can_search = out->entry != NULL; /* see discover_address() */

@@ -27,8 +27,8 @@ static const struct {
     [TROUBLE_OURS] = {"failed", EXIT_CODE_USAGE},
 };
 
-static const char next_key[] = "get the local key anew (pairing a device again changes it) and try again; with "
-                               "--devices FILE, `tuya-ctl diagnose` tries all your keys";
+const char trouble_next_key[] = "get the local key anew (pairing a device again changes it) and try again; with "
+                                "--devices FILE, `tuya-ctl diagnose` tries all your keys";
 static const char next_version[] = "try -P auto";
 static const char next_diagnose[] = "`tuya-ctl diagnose` with the same options says more";
 
@@ -103,10 +103,10 @@ static int handshake_trouble(struct trouble *t, int error, const char *v)
     case TW_E_INTEGRITY:
     case TW_E_PADDING:
     case TW_E_HS_RETCODE:
-        return trouble_set(t, TROUBLE_WRONG_KEY, next_key,
+        return trouble_set(t, TROUBLE_WRONG_KEY, trouble_next_key,
                            "the local key is wrong: the device's handshake reply does not verify under it (%s)", v);
     case TW_E_CLOSED:
-        return trouble_set(t, TROUBLE_WRONG_KEY, next_key,
+        return trouble_set(t, TROUBLE_WRONG_KEY, trouble_next_key,
                            "the device closed the connection at our handshake: most likely the local key is wrong "
                            "(protocol %s)",
                            v);
@@ -158,7 +158,7 @@ int trouble_from_engine(struct trouble *t, int error, enum tw_version version, b
     if (error == TW_E_TIMEOUT)
         return trouble_set(t, TROUBLE_SILENT, next_diagnose, "the device stopped answering heart beats");
     if ((error == TW_E_PADDING || error == TW_E_PAYLOAD) && !negotiates)
-        return trouble_set(t, TROUBLE_WRONG_KEY, next_key,
+        return trouble_set(t, TROUBLE_WRONG_KEY, trouble_next_key,
                            "the local key is wrong: the device's reply does not decrypt with it (%s)", v);
     return trouble_set(t, TROUBLE_DAMAGED, "try again; if it stays, `tuya-ctl diagnose` says more",
                        "the device sent a damaged frame: %s", tw_strerror(error));

@@ -33,6 +33,9 @@ struct trouble {
     char next[320];
 };
 
+/** What to do about a wrong key. */
+extern const char trouble_next_key[];
+
 /** No trouble. */
 void trouble_clear(struct trouble *t);
 
