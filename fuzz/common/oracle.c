@@ -1,6 +1,9 @@
-/* oracle.c - see oracle.h. */
+/* oracle.c - see oracle.h. Digests are the low-level ones: OpenSSL 3.0's EVP allocates at every restart. */
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include "oracle.h"
 #include <openssl/evp.h>
+#include <openssl/md5.h>
+#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,11 +15,11 @@ struct keyed {
     uint8_t key[16];
     uint64_t used; /* 0: free */
     EVP_CIPHER_CTX *ecb_encrypt, *ecb_decrypt, *gcm_encrypt, *gcm_decrypt;
-    EVP_MD_CTX *inner, *outer; /* HMAC: the key already hashed in */
+    bool has_hmac;
+    SHA256_CTX inner, outer; /* HMAC: the key already hashed in */
 };
 static struct keyed keys[N_KEYS];
 static uint64_t now;
-static EVP_MD_CTX *scratch, *md5_start, *md5_scratch;
 
 static void must(bool ok)
 {
@@ -34,15 +37,13 @@ static EVP_CIPHER_CTX *cipher_new(const EVP_CIPHER *cipher, const uint8_t *key, 
     return c;
 }
 
-static EVP_MD_CTX *padded_key(const uint8_t *key, uint8_t pad)
+static void hash_padded_key(SHA256_CTX *c, const uint8_t *key, uint8_t pad)
 {
     uint8_t block[64];
     memset(block, pad, sizeof block);
     for (int i = 0; i < 16; i++)
         block[i] ^= key[i];
-    EVP_MD_CTX *c = EVP_MD_CTX_new();
-    must(c != NULL && EVP_DigestInit_ex(c, EVP_sha256(), NULL) == 1 && EVP_DigestUpdate(c, block, sizeof block) == 1);
-    return c;
+    must(SHA256_Init(c) == 1 && SHA256_Update(c, block, sizeof block) == 1);
 }
 
 static void keyed_release(struct keyed *k)
@@ -51,8 +52,6 @@ static void keyed_release(struct keyed *k)
     EVP_CIPHER_CTX_free(k->ecb_decrypt);
     EVP_CIPHER_CTX_free(k->gcm_encrypt);
     EVP_CIPHER_CTX_free(k->gcm_decrypt);
-    EVP_MD_CTX_free(k->inner);
-    EVP_MD_CTX_free(k->outer);
     *k = (struct keyed){0};
 }
 
@@ -60,9 +59,6 @@ static void release_all(void)
 {
     for (int i = 0; i < N_KEYS; i++)
         keyed_release(&keys[i]);
-    EVP_MD_CTX_free(scratch);
-    EVP_MD_CTX_free(md5_start);
-    EVP_MD_CTX_free(md5_scratch);
 }
 
 static struct keyed *keyed(const uint8_t key[16])
@@ -76,10 +72,8 @@ static struct keyed *keyed(const uint8_t key[16])
         if (k->used < oldest->used)
             oldest = k;
     }
-    if (scratch == NULL) {
-        must((scratch = EVP_MD_CTX_new()) != NULL);
+    if (now == 0)
         atexit(release_all);
-    }
     keyed_release(oldest);
     memcpy(oldest->key, key, 16);
     oldest->used = ++now;
@@ -112,26 +106,23 @@ uint32_t oracle_crc32(const uint8_t *data, size_t len)
 /* see oracle.h */
 void oracle_md5(uint8_t out[16], const uint8_t *data, size_t len)
 {
-    if (md5_start == NULL) {
-        must((md5_start = EVP_MD_CTX_new()) != NULL && (md5_scratch = EVP_MD_CTX_new()) != NULL);
-        must(EVP_DigestInit_ex(md5_start, EVP_md5(), NULL) == 1);
-    }
-    must(EVP_MD_CTX_copy_ex(md5_scratch, md5_start) == 1 && EVP_DigestUpdate(md5_scratch, data, len) == 1);
-    must(EVP_DigestFinal_ex(md5_scratch, out, NULL) == 1);
+    MD5_CTX c;
+    must(MD5_Init(&c) == 1 && MD5_Update(&c, data, len) == 1 && MD5_Final(out, &c) == 1);
 }
 
 /* see oracle.h */
 void oracle_hmac(uint8_t out[32], const uint8_t key[16], const uint8_t *data, size_t len)
 {
     struct keyed *k = keyed(key);
-    if (k->inner == NULL) {
-        k->inner = padded_key(key, 0x36);
-        k->outer = padded_key(key, 0x5c);
+    if (!k->has_hmac) {
+        hash_padded_key(&k->inner, key, 0x36);
+        hash_padded_key(&k->outer, key, 0x5c);
+        k->has_hmac = true;
     }
-    must(EVP_MD_CTX_copy_ex(scratch, k->inner) == 1 && EVP_DigestUpdate(scratch, data, len) == 1);
-    must(EVP_DigestFinal_ex(scratch, out, NULL) == 1);
-    must(EVP_MD_CTX_copy_ex(scratch, k->outer) == 1 && EVP_DigestUpdate(scratch, out, 32) == 1);
-    must(EVP_DigestFinal_ex(scratch, out, NULL) == 1);
+    SHA256_CTX c = k->inner;
+    must(SHA256_Update(&c, data, len) == 1 && SHA256_Final(out, &c) == 1);
+    c = k->outer;
+    must(SHA256_Update(&c, out, 32) == 1 && SHA256_Final(out, &c) == 1);
 }
 
 /* see oracle.h */
