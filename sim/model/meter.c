@@ -30,6 +30,8 @@ static bool is_flat(const struct plug *p, const struct meter *m)
 static uint64_t next_report(const struct plug *p, const struct meter *m)
 {
     uint64_t at = energy_next(p, m);
+    if (m->full_at < at)
+        at = m->full_at;
     if (p->readings == READINGS_BY_RULE && m->judge_at < at)
         at = m->judge_at;
     if (p->readings == READINGS_BY_RULE && m->raw_at < at)
@@ -57,6 +59,7 @@ struct meter *meter_make(struct plug *p)
         *errors[i] = (int32_t)(e > limit ? limit : e < -limit ? -limit : e);
     }
     m->second = p->now_ms / 1000;
+    m->full_at = NEVER;
     m->judge_at = m->second + l->reporting.judge_s;
     m->raw_at = l->reporting.raw_s > 0 ? m->second + l->reporting.raw_s : NEVER;
     m->n_loads = l->n_relays;
@@ -99,7 +102,7 @@ bool meter_run(struct plug *p, uint64_t until)
             energy_count(p, m, 1);
         }
         energy_report(p, m);
-        if (may_trip && limits_trip(p, m))
+        if ((may_trip && limits_trip(p, m)) || limits_charged(p, m))
             return true;
         if (p->readings == READINGS_BY_RULE && m->second >= m->judge_at)
             meter_judge(p, m);
@@ -183,6 +186,7 @@ void meter_power_cycle(struct plug *p)
     for (size_t i = 0; i < m->n_loads; i++)
         meter_start_load(m, &m->loads[i], false);
     m->period_at = any_on(p) ? (int64_t)m->second : NO_PERIOD;
+    m->full_at = NEVER;
     m->judge_at = m->second + l->reporting.fast_s;
     m->raw_at = l->reporting.raw_s > 0 ? m->second + l->reporting.raw_s : NEVER;
     struct sample s = meter_measure(p, m);

@@ -30,6 +30,7 @@ struct meter {
     uint64_t second;                   /* all up to this one are done */
     uint64_t judge_at, raw_at;         /* seconds; NEVER */
     uint64_t reported_at;
+    uint64_t full_at;                 /* overcharge_switch opens the relays, unless more is drawn; NEVER */
     int64_t period_at;                /* begin of the energy period; NO_PERIOD: waits for the relay */
     uint64_t true_mws;                /* as drawn */
     uint64_t total_mws;               /* as counted and not yet in the total, or in a whole unit of it */
@@ -115,6 +116,8 @@ int energy_prepaid(const struct plug *p);
 
 /* Past a limit: the relays open, and p->now_ms is the moment. */
 bool limits_trip(struct plug *p, struct meter *m);
+/* With overcharge_switch on, a charger has been done for some time: the same. */
+bool limits_charged(struct plug *p, struct meter *m);
 /* May a limit be passed in some second to come? */
 bool limits_may_trip(const struct plug *p, const struct meter *m);
 

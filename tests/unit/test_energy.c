@@ -295,6 +295,7 @@ static void a_jump_ends_where_steps_end(void **state)
     (void)state;
     for (int a = APPLIANCE_NONE; a < N_APPLIANCES; a++)
         same_state("energy-plug", (enum appliance)a, "9=20000", 8 * HOUR_MS, 1000);
+    same_state("energy-plug", APPLIANCE_PHONE, "39=true", 8 * HOUR_MS, 1000);
     same_state("energy-plug", APPLIANCE_FRIDGE, "41=true", 30ull * HOUR_MS, 777);
     same_state("din-meter", APPLIANCE_WASHING_MACHINE, "11=true", 3 * HOUR_MS, 1000);
     same_state("power-strip", APPLIANCE_HEATER, "9=3600", 3 * HOUR_MS, 333);
@@ -664,6 +665,63 @@ static void a_prepaid_meter_opens_when_the_credit_is_used(void **state)
     bench_free(&b);
 }
 
+/* overcharge_switch: 3 W and 30 minutes are our choice. */
+static void a_charger_that_is_done_is_switched_off(void **state)
+{
+    (void)state;
+    struct bench b = bench_new("energy-plug");
+    scene(b.plug, "steady", 0);
+    apply(b.plug, "39=true", 0);
+    constant_load(b.plug, 9000, 500, 0);
+    plug_advance(b.plug, 10 * HOUR_MS);
+    assert_string_equal(value_of(b.plug, 1), "true");
+    constant_load(b.plug, 1500, 500, 10 * HOUR_MS);
+    plug_advance(b.plug, 10 * HOUR_MS + 30 * MINUTE_MS - 1000);
+    assert_string_equal(value_of(b.plug, 1), "true");
+    plug_drop_due(b.plug);
+    assert_true(plug_deadline(b.plug) == 10 * HOUR_MS + 30 * MINUTE_MS);
+    plug_advance(b.plug, 10 * HOUR_MS + 30 * MINUTE_MS);
+    assert_string_equal(value_of(b.plug, 1), "false");
+    assert_non_null(strstr(due_of(b.plug), "\"1\":false"));
+    apply(b.plug, "1=true", 11 * HOUR_MS); /* who switches it on again has nothing charged yet */
+    plug_advance(b.plug, 20 * HOUR_MS);
+    assert_string_equal(value_of(b.plug, 1), "true");
+    bench_free(&b);
+}
+
+static void a_charger_that_pauses_stays_on(void **state)
+{
+    (void)state;
+    struct bench b = bench_new("energy-plug");
+    scene(b.plug, "steady", 0);
+    apply(b.plug, "39=true", 0);
+    for (uint64_t at = 0; at < 5 * HOUR_MS; at += HOUR_MS) {
+        constant_load(b.plug, 9000, 500, at);
+        constant_load(b.plug, 1500, 500, at + 31 * MINUTE_MS);
+    }
+    plug_advance(b.plug, 5 * HOUR_MS);
+    assert_string_equal(value_of(b.plug, 1), "true");
+    bench_free(&b);
+}
+
+static void only_what_was_charged_is_switched_off(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *setting;
+        uint32_t first_mw;
+    } rows[] = {{"39=true", 0}, {"39=false", 9000}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct bench b = bench_new("energy-plug");
+        apply(b.plug, rows[i].setting, 0);
+        constant_load(b.plug, rows[i].first_mw, 500, 0);
+        constant_load(b.plug, 1500, 500, HOUR_MS);
+        plug_advance(b.plug, 10 * HOUR_MS);
+        assert_string_equal(value_of(b.plug, 1), "true");
+        bench_free(&b);
+    }
+}
+
 /* ---- appliances ---- */
 
 static void a_kettle_boils_once_and_waits_to_be_pressed(void **state)
@@ -988,6 +1046,9 @@ int main(void)
         cmocka_unit_test(an_undervoltage_trips_where_it_is_watched),
         cmocka_unit_test(alarm_settings_move_the_limits),
         cmocka_unit_test(a_prepaid_meter_opens_when_the_credit_is_used),
+        cmocka_unit_test(a_charger_that_is_done_is_switched_off),
+        cmocka_unit_test(a_charger_that_pauses_stays_on),
+        cmocka_unit_test(only_what_was_charged_is_switched_off),
         cmocka_unit_test(a_kettle_boils_once_and_waits_to_be_pressed),
         cmocka_unit_test(a_kettle_may_be_pressed_later),
         cmocka_unit_test(appliances_stay_within_what_is_known_of_them),
