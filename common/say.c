@@ -4,11 +4,13 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const char *program = "tuyawire";
+static bool status_shown;
 
 /* see common/say.h */
 int why_set(struct why *why, const char *format, ...)
@@ -30,8 +32,19 @@ void say_program(const char *name)
             (void)!open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
 }
 
+void say_status(const char *text)
+{
+    if (text != NULL)
+        fprintf(stderr, "\r%s\033[K", text);
+    else if (status_shown)
+        fputs("\r\033[K", stderr);
+    fflush(stderr);
+    status_shown = text != NULL;
+}
+
 static void say(const char *format, va_list args)
 {
+    say_status(NULL);
     fflush(stdout); /* so that both streams of a terminal or a log file tell one story */
     fprintf(stderr, "%s: ", program);
     vfprintf(stderr, format, args);

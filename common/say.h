@@ -40,6 +40,11 @@ void say_program(const char *name);
 /** "<program>: <message>" and a newline on stderr. */
 void say_warn(const char *format, ...) SAY_FORMAT(1, 2);
 
+/** How far it is: a line of stderr, which has to be a terminal, that stays until the next text takes its place. Messages
+ * remove it first; so must whoever writes to the same terminal.
+ * @param text  shorter than a line; NULL: remove it */
+void say_status(const char *text);
+
 /** Write out what was printed. Where it cannot be written (a full disk), that is said, and makes the end an
  * EXIT_CODE_INPUT; when the reader has gone (| head), the program ends here, as SIGPIPE ends programs.
  * @param status  what main() wants to return

@@ -11,7 +11,7 @@ enum { OUT_CAP = 128 << 10 };
 
 int out_init(struct out *o, int fd)
 {
-    *o = (struct out){.fd = fd, .cap = OUT_CAP};
+    *o = (struct out){.fd = fd, .cap = OUT_CAP, .is_terminal = isatty(fd) == 1};
     o->data = malloc(o->cap);
     return o->data == NULL ? -1 : 0;
 }
@@ -25,6 +25,8 @@ void out_free(struct out *o)
 int out_flush(struct out *o)
 {
     size_t done = 0;
+    if (o->is_terminal && o->len > 0)
+        say_status(NULL);
     while (done < o->len && o->error == 0) {
         ssize_t n = write(o->fd, o->data + done, o->len - done);
         if (n >= 0)

@@ -11,7 +11,8 @@ struct out {
     int fd;
     char *data;
     size_t len, cap;
-    int error; /* errno of the first write that failed, 0 */
+    int error;        /* errno of the first write that failed, 0 */
+    bool is_terminal; /* whose last line may be taken by say_status() */
 };
 
 /* @return 0; -1: out of memory */

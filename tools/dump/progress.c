@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
+#include "common/say.h"
 
 static const uint64_t first_ns = 1000000000u, step_ns = 200000000u;
 
@@ -29,19 +30,16 @@ void progress_show(struct progress *p, uint64_t position, uint64_t size, uint64_
     if (now - p->started_ns < first_ns || now - p->last_ns < step_ns)
         return;
     p->last_ns = now;
-    p->shown = true;
-    double seconds = (double)(now - p->started_ns) / 1e9;
-    if (size > 0)
-        fprintf(stderr, "\r%3u %%  ", (unsigned)(position * 100 / size));
-    else
-        fprintf(stderr, "\r%" PRIu64 " MB  ", position / 1000000);
-    fprintf(stderr, "%" PRIu64 " packets, %" PRIu64 " messages, %.1f s \033[K", n_packets, n_messages, seconds);
-    fflush(stderr);
+    char text[160];
+    const char *unit = size > 0 ? "%" : "MB";
+    uint64_t n = size > 0 ? position * 100 / size : position / 1000000;
+    snprintf(text, sizeof text, "%3" PRIu64 " %s  %" PRIu64 " packets, %" PRIu64 " messages, %.1f s", n, unit,
+             n_packets, n_messages, (double)(now - p->started_ns) / 1e9);
+    say_status(text);
 }
 
 void progress_end(struct progress *p)
 {
-    if (p->shown)
-        fprintf(stderr, "\r\033[K");
-    p->shown = false;
+    if (p->wanted)
+        say_status(NULL);
 }
