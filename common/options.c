@@ -1,6 +1,7 @@
 /* options.c - what users type; see common/options.h. */
 #include "common/options.h"
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -143,6 +144,22 @@ int opt_key_file_one(uint8_t key[TW_KEY_LEN], const char *path, struct why *why)
         memcpy(key, keys[0], TW_KEY_LEN);
     opt_keys_free(keys, n);
     return n == 1 ? 0 : why_set(why, "%s: expected one key, found %zu (one a line)", path, n);
+}
+
+/* see common/options.h */
+enum exit_code opt_key_file_only(uint8_t key[TW_KEY_LEN], bool *has_key, const char *path)
+{
+    struct why why;
+    if (path == NULL)
+        return EXIT_CODE_OK;
+    if (*has_key)
+        return (enum exit_code)say_usage("--key-file", "only one of --key and --key-file at a time");
+    *has_key = true;
+    switch (opt_key_file_one(key, path, &why)) {
+    case 0: return EXIT_CODE_OK;
+    case OPT_UNREADABLE: say_warn("--key-file: %s", why.text); return EXIT_CODE_INPUT;
+    default: return (enum exit_code)say_usage("--key-file", "%s", why.text);
+    }
 }
 
 int opt_key_environment(uint8_t key[TW_KEY_LEN], struct why *why)
@@ -301,6 +318,19 @@ int opt_address(struct opt_address *out, const char *text, int default_port, str
     memcpy(a.host, host, len);
     *out = a;
     return 0;
+}
+
+/* see common/options.h */
+struct opt_name opt_name(const struct option *table, int val)
+{
+    struct opt_name name = {"option"};
+    while (table->name != NULL && table->val != val)
+        table++;
+    if (table->name != NULL && val <= CHAR_MAX)
+        snprintf(name.text, sizeof name.text, "-%c, --%s", val, table->name);
+    else if (table->name != NULL)
+        snprintf(name.text, sizeof name.text, "--%s", table->name);
+    return name;
 }
 
 int opt_colour(enum opt_colour *out, const char *text, struct why *why)

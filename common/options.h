@@ -13,6 +13,7 @@
 #ifndef COMMON_OPTIONS_H
 #define COMMON_OPTIONS_H
 
+#include <getopt.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -48,6 +49,12 @@ void opt_keys_free(uint8_t (*keys)[TW_KEY_LEN], size_t n_keys); /* wipes; NULL i
 
 /** One key from a file; several are an error. @return as opt_key_file() */
 int opt_key_file_one(uint8_t key[TW_KEY_LEN], const char *path, struct why *why);
+
+/** The argument of --key-file, in a program that has --key as well: reads the one key, and says what is wrong.
+ * @param has_key  in: was --key given, too? out: true
+ * @param path     NULL: the option was not given, and nothing is done
+ * @return EXIT_CODE_OK; EXIT_CODE_INPUT; EXIT_CODE_USAGE */
+enum exit_code opt_key_file_only(uint8_t key[TW_KEY_LEN], bool *has_key, const char *path);
 
 /** The key in TUYA_LOCAL_KEY. @return 1: there is one; 0: the variable is not set or empty; -1: it is no key */
 int opt_key_environment(uint8_t key[TW_KEY_LEN], struct why *why);
@@ -88,6 +95,11 @@ int opt_integer(int64_t *out, const char *text, int64_t min, int64_t max, struct
 
 /** Seconds with an optional fraction ("0.5") as milliseconds; at most max_s seconds. */
 int opt_seconds(uint64_t *out_ms, const char *text, uint32_t max_s, struct why *why);
+
+/** How messages name the option whose val getopt_long() has returned: "--port", "-P, --protocol". */
+struct opt_name {
+    char text[40];
+} opt_name(const struct option *table, int val);
 
 enum opt_colour { OPT_COLOUR_AUTO, OPT_COLOUR_ALWAYS, OPT_COLOUR_NEVER };
 

@@ -333,20 +333,6 @@ static int check(const struct sim_options *o)
     return -1;
 }
 
-/* A file that cannot be read is no wrong usage; what stands in it may be. */
-static int read_key_file(struct sim_options *o)
-{
-    struct why why;
-    if (o->has_key)
-        return say_usage("--key-file", "only one of --key and --key-file at a time");
-    o->has_key = true;
-    switch (opt_key_file_one(o->key, o->key_file, &why)) {
-    case 0: return -1;
-    case OPT_UNREADABLE: say_warn("--key-file: %s", why.text); return EXIT_CODE_INPUT;
-    default: return say_usage("--key-file", "%s", why.text);
-    }
-}
-
 int sim_options_parse(struct sim_options *out, int argc, char **argv)
 {
     struct sim_options o = {.listen = "127.0.0.1",
@@ -356,15 +342,9 @@ int sim_options_parse(struct sim_options *out, int argc, char **argv)
                             .idle_timeout_ms = -1,
                             .ready_fd = -1};
     *out = o;
-    int opt, index = 0;
+    int opt;
     struct why why;
-    while ((opt = getopt_long(argc, argv, "+:P:h", long_options, &index)) != -1) {
-        const char *name = "--protocol";
-        for (const struct option *l = long_options; l->name != NULL; l++)
-            if (l->val == opt)
-                name = argv[optind - 1] == optarg ? argv[optind - 2] : argv[optind - 1];
-        char shown[64];
-        snprintf(shown, sizeof shown, "%.*s", (int)strcspn(name, "="), name);
+    while ((opt = getopt_long(argc, argv, "+:P:h", long_options, NULL)) != -1) {
         switch (opt) {
         case 'h': fputs(help, stdout); return EXIT_CODE_OK;
         case OPT_VERSION: puts("tuya-sim " TUYAWIRE_VERSION); return EXIT_CODE_OK;
@@ -375,17 +355,16 @@ int sim_options_parse(struct sim_options *out, int argc, char **argv)
         }
         if (take(&o, opt, &why) != 0) {
             *out = o;
-            return say_usage(shown, "%s", why.text);
+            return say_usage(opt_name(long_options, opt).text, "%s", why.text);
         }
         *out = o;
     }
     if (optind < argc)
         return say_usage(argv[optind], "nothing is expected here; options begin with --");
-    if (o.key_file != NULL) {
-        int rc = read_key_file(&o);
+    enum exit_code code = opt_key_file_only(o.key, &o.has_key, o.key_file);
+    if (code != EXIT_CODE_OK) {
         *out = o;
-        if (rc != -1)
-            return rc;
+        return code;
     }
     if (!o.has_key) {
         int rc = opt_key_environment(o.key, &why);

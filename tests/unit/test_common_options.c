@@ -267,6 +267,15 @@ static void colour_respects_choice_and_environment(void **state)
     fclose(pipe_like);
 }
 
+static void options_are_named_as_users_may_type_them(void **state)
+{
+    (void)state;
+    static const struct option table[] = {
+        {"port", required_argument, NULL, 256}, {"protocol", required_argument, NULL, 'P'}, {NULL, 0, NULL, 0}};
+    assert_string_equal(opt_name(table, 256).text, "--port");
+    assert_string_equal(opt_name(table, 'P').text, "-P, --protocol");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -285,6 +294,7 @@ int main(void)
         cmocka_unit_test(numbers_are_whole_and_within_limits),
         cmocka_unit_test(seconds_may_have_a_fraction),
         cmocka_unit_test(colour_respects_choice_and_environment),
+        cmocka_unit_test(options_are_named_as_users_may_type_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -286,15 +286,22 @@ static int find_switch(struct session *s, uint32_t *id, struct trouble *t)
     return 0;
 }
 
-static enum exit_code switch_to(struct session *s, int n, char **arguments, const char *value)
+/* The switch that is named, or else the main one. @return an exit code, said already */
+static enum exit_code read_switch(uint32_t *id, struct session *s, int n, char **arguments)
 {
     struct trouble t;
+    if (n > 0)
+        return read_dp(id, s, arguments[0]) == 0 ? EXIT_CODE_OK : EXIT_CODE_USAGE;
+    return find_switch(s, id, &t) == 0 ? EXIT_CODE_OK : said(&t);
+}
+
+static enum exit_code switch_to(struct session *s, int n, char **arguments, const char *value)
+{
     uint32_t id;
     char dps[64];
-    if (n > 0 && read_dp(&id, s, arguments[0]) != 0)
-        return EXIT_CODE_USAGE;
-    if (n == 0 && find_switch(s, &id, &t) != 0)
-        return said(&t);
+    enum exit_code code = read_switch(&id, s, n, arguments);
+    if (code != EXIT_CODE_OK)
+        return code;
     snprintf(dps, sizeof dps, "{\"%u\":%s}", (unsigned)id, value);
     return control(s, dps, false);
 }
@@ -317,10 +324,9 @@ static enum exit_code command_toggle(struct session *s, const struct settings *s
     struct trouble t;
     uint32_t id;
     char dps[64];
-    if (n > 0 && read_dp(&id, s, arguments[0]) != 0)
-        return EXIT_CODE_USAGE;
-    if (n == 0 && find_switch(s, &id, &t) != 0)
-        return said(&t);
+    enum exit_code code = read_switch(&id, s, n, arguments);
+    if (code != EXIT_CODE_OK)
+        return code;
     if (session_status(s, &t) != 0) /* fresh: somebody may have pressed the button */
         return said(&t);
     const struct store_dp *dp = store_find(&s->store, id);

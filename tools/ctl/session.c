@@ -53,7 +53,7 @@ void session_free(struct session *s)
     store_free(&s->store);
     free(s->answer.text);
     tw_crypto_free(s->crypto);
-    memset(s->target.key, 0, sizeof s->target.key);
+    explicit_bzero(s->target.key, sizeof s->target.key);
 }
 
 static void write_key_log(struct session *s)
@@ -135,7 +135,7 @@ static int make_client(struct session *s, tw_client **out, struct trouble *t)
         cfg.ack_ms = (uint32_t)s->options.timeout_ms;
     cfg.on_frame = s->options.debug ? debug_frame : NULL;
     int rc = tw_client_new(out, &cfg);
-    memset(cfg.local_key, 0, sizeof cfg.local_key);
+    explicit_bzero(cfg.local_key, sizeof cfg.local_key);
     return rc == TW_OK ? 0 : trouble_set(t, TROUBLE_OURS, "", "%s", tw_strerror(rc));
 }
 

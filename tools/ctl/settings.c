@@ -1,8 +1,6 @@
 /* settings.c - see settings.h. */
 #include "settings.h"
 #include <arpa/inet.h>
-#include <getopt.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,28 +53,12 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
-SAY_FORMAT(2, 3) static int wrong_usage(const char *option, const char *format, ...)
-{
-    struct why why;
-    va_list args;
-    va_start(args, format);
-    vsnprintf(why.text, sizeof why.text, format, args);
-    va_end(args);
-    (void)say_usage(option, "%s", why.text);
-    return -1;
-}
-
-static int read_text(const char **out, const char *name, size_t max)
+static int read_text(const char **out, size_t max, struct why *why)
 {
     if (optarg[0] == '\0' || strlen(optarg) > max)
-        return wrong_usage(name, "expected 1 to %zu characters, got %zu", max, strlen(optarg));
+        return why_set(why, "expected 1 to %zu characters, got %zu", max, strlen(optarg));
     *out = optarg;
     return 0;
-}
-
-static int wrong(const char *name, const struct why *why)
-{
-    return wrong_usage(name, "%s", why->text);
 }
 
 static bool is_ipv4(const char *text)
@@ -85,81 +67,63 @@ static bool is_ipv4(const char *text)
     return inet_pton(AF_INET, text, &ip) == 1;
 }
 
-static int read_option(struct settings *s, int option)
+/* One option with its argument in optarg. @return 0; -1 and why */
+static int read_option(struct settings *s, int option, struct why *why)
 {
-    struct why why;
-    int64_t n;
+    int64_t n = 0;
+    int rc;
     switch (option) {
-    case O_HOST: return read_text(&s->host, "--host", 255);
-    case O_ID: return read_text(&s->id, "--id", TW_CLIENT_ID_MAX);
-    case O_CID: return read_text(&s->cid, "--cid", TW_CLIENT_ID_MAX);
-    case O_DEVICE: return read_text(&s->device_name, "--device", 255);
-    case O_DEVICES: return read_text(&s->devices_path, "--devices", 4096);
-    case O_PORT: return opt_integer(&s->port, optarg, 1, 65535, &why) == 0 ? 0 : wrong("--port", &why);
-    case O_KEY: s->has_key = true; return opt_key_argument(s->key, optarg, &why) == 0 ? 0 : wrong("--key", &why);
+    case O_HOST: return read_text(&s->host, 255, why);
+    case O_ID: return read_text(&s->id, TW_CLIENT_ID_MAX, why);
+    case O_CID: return read_text(&s->cid, TW_CLIENT_ID_MAX, why);
+    case O_DEVICE: return read_text(&s->device_name, 255, why);
+    case O_DEVICES: return read_text(&s->devices_path, 4096, why);
+    case O_PORT: return opt_integer(&s->port, optarg, 1, 65535, why);
+    case O_KEY: s->has_key = true; return opt_key_argument(s->key, optarg, why);
     case O_KEY_FILE: s->key_file = optarg; return 0;
-    case 'P':
-        s->has_protocol = true;
-        return opt_protocol_or_auto(&s->protocol_auto, &s->protocol, optarg, &why) == 0 ? 0
-                                                                                        : wrong("--protocol", &why);
+    case 'P': s->has_protocol = true; return opt_protocol_or_auto(&s->protocol_auto, &s->protocol, optarg, why);
     case O_TIMEOUT:
         s->has_timeout = true;
-        if (opt_seconds(&s->session.timeout_ms, optarg, TIMEOUT_MAX_S, &why) != 0)
-            return wrong("--timeout", &why);
-        if (s->session.timeout_ms == 0)
-            return wrong_usage("--timeout", "expected more than 0 seconds");
-        return 0;
+        rc = opt_seconds(&s->session.timeout_ms, optarg, TIMEOUT_MAX_S, why);
+        return rc == 0 && s->session.timeout_ms == 0 ? why_set(why, "expected more than 0 seconds") : rc;
     case O_RETRIES:
-        if (opt_integer(&n, optarg, 0, RETRIES_MAX, &why) != 0)
-            return wrong("--retries", &why);
+        rc = opt_integer(&n, optarg, 0, RETRIES_MAX, why);
         s->session.retries = (unsigned)n;
-        return 0;
+        return rc;
     case O_KEEP_ALIVE: return 0; /* commands of one line share a connection anyway */
     case O_DEBUG: s->session.debug = true; return 0;
     case O_JSON: s->json = true; return 0;
     case O_SHOW_KEYS: s->show_keys = true; return 0;
-    case O_COLOR: return opt_colour(&s->colour, optarg, &why) == 0 ? 0 : wrong("--color", &why);
+    case O_COLOR: return opt_colour(&s->colour, optarg, why);
     case O_DISCOVERY_PORT:
-        if (opt_integer(&n, optarg, 1, 65533, &why) != 0)
-            return wrong("--discovery-port", &why);
+        rc = opt_integer(&n, optarg, 1, 65533, why);
         s->discovery_port = (uint16_t)n;
-        return 0;
+        return rc;
     case O_BROADCAST:
         if (s->n_broadcast == sizeof s->broadcast / sizeof s->broadcast[0])
-            return wrong_usage("--broadcast", "at most 8 addresses");
-        if (!is_ipv4(optarg))
-            return wrong_usage("--broadcast", "expected an IPv4 address, such as 192.168.1.255, got '%s'", optarg);
+            return why_set(why, "at most 8 addresses");
         s->broadcast[s->n_broadcast++] = optarg;
-        return 0;
-    case 'h': help_print(); exit(say_flush(EXIT_CODE_OK));
-    case O_VERSION: help_version(); exit(say_flush(EXIT_CODE_OK));
-    default: fputs("Try 'tuya-ctl --help'.\n", stderr); return -1; /* getopt has named the culprit */
+        return is_ipv4(optarg) ? 0
+                               : why_set(why, "expected an IPv4 address, such as 192.168.1.255, got '%s'", optarg);
     }
-}
-
-/* A file that cannot be read is no wrong usage; what stands in it may be. */
-static enum exit_code read_key_file(struct settings *s)
-{
-    struct why why;
-    if (s->key_file == NULL)
-        return EXIT_CODE_OK;
-    if (s->has_key)
-        return (enum exit_code)say_usage("--key-file", "only one of --key and --key-file at a time");
-    s->has_key = true;
-    switch (opt_key_file_one(s->key, s->key_file, &why)) {
-    case 0: return EXIT_CODE_OK;
-    case OPT_UNREADABLE: say_warn("--key-file: %s", why.text); return EXIT_CODE_INPUT;
-    default: return (enum exit_code)say_usage("--key-file", "%s", why.text);
-    }
+    return 0;
 }
 
 int settings_read(struct settings *s, int argc, char **argv)
 {
+    struct why why;
     *s = (struct settings){
         .port = -1, .session = {.timeout_ms = TIMEOUT_MS, .retries = RETRIES}, .discovery_port = CTL_DISCOVERY_PORT};
     for (int option; (option = getopt_long(argc, argv, "P:h", long_options, NULL)) != -1;) {
-        if (read_option(s, option) != 0)
+        switch (option) {
+        case 'h': help_print(); exit(say_flush(EXIT_CODE_OK));
+        case O_VERSION: help_version(); exit(say_flush(EXIT_CODE_OK));
+        case '?': fputs("Try 'tuya-ctl --help'.\n", stderr); return -1; /* getopt has named the culprit */
+        }
+        if (read_option(s, option, &why) != 0) {
+            (void)say_usage(opt_name(long_options, option).text, "%s", why.text);
             return -1;
+        }
     }
     return optind;
 }
@@ -167,7 +131,7 @@ int settings_read(struct settings *s, int argc, char **argv)
 enum exit_code settings_load_files(struct settings *s)
 {
     struct why why;
-    enum exit_code code = read_key_file(s);
+    enum exit_code code = opt_key_file_only(s->key, &s->has_key, s->key_file);
     if (code != EXIT_CODE_OK)
         return code;
     if (s->devices_path == NULL && s->device_name != NULL)
@@ -299,5 +263,5 @@ void settings_free(struct settings *s)
 {
     if (s->has_devices)
         devices_free(&s->devices);
-    memset(s->key, 0, sizeof s->key);
+    explicit_bzero(s->key, sizeof s->key);
 }
