@@ -76,6 +76,18 @@ static int draw_device_nonce(tw_device *d, struct tw_span start, uint8_t nonce[T
     return TW_OK;
 }
 
+/* Did the handshake take this message? If not, it is ignored or the connection ends, as tuyawire/session.h has it. */
+static bool took(tw_device *d, struct tw_device_event *ev, int rc)
+{
+    if (rc == TW_E_HS_SHORT)
+        refuse(d, ev, rc, NULL);
+    else if (rc != TW_OK)
+        end_with(d, ev, rc);
+    else
+        ev->type = TW_DEVICE_HANDSHAKE;
+    return rc == TW_OK;
+}
+
 static void on_start(tw_device *d, struct tw_device_event *ev)
 {
     uint8_t nonce[TW_SESSION_NONCE_LEN];
@@ -83,16 +95,9 @@ static void on_start(tw_device *d, struct tw_device_event *ev)
     if (rc == TW_OK)
         rc = tw_session_on_start(&d->session, d->host->cfg.crypto, ev->message.payload, nonce, d->host->resp);
     tw__wipe(nonce, sizeof nonce);
-    if (rc == TW_E_HS_SHORT) {
-        refuse(d, ev, rc, NULL);
+    if (!took(d, ev, rc))
         return;
-    }
-    if (rc != TW_OK) {
-        end_with(d, ev, rc);
-        return;
-    }
     d->key_zero = false;
-    ev->type = TW_DEVICE_HANDSHAKE;
     ev->has_answer = true;
     tw_device_message_init(d, &ev->answer, TW_CMD_SESS_KEY_NEG_RESP, 0, false);
     ev->answer.payload = (struct tw_span){d->host->resp, sizeof d->host->resp};
@@ -106,20 +111,12 @@ static void on_finish(tw_device *d, struct tw_device_event *ev)
         memset(s->device_nonce, 0, sizeof s->device_nonce);
         s->state = TW_SESSION_WAIT_FINISH;
     }
-    int rc = tw_session_on_finish(s, d->host->cfg.crypto, ev->message.payload);
-    if (rc == TW_E_HS_SHORT) {
-        refuse(d, ev, rc, NULL);
+    if (!took(d, ev, tw_session_on_finish(s, d->host->cfg.crypto, ev->message.payload)))
         return;
-    }
-    if (rc != TW_OK) {
-        end_with(d, ev, rc);
-        return;
-    }
     if (s->key[0] == 0 && (d->quirks & TW_DEVICE_VENDOR_KEY_ZERO) != 0) {
         s->state = TW_SESSION_IDLE;
         d->key_zero = true;
     }
-    ev->type = TW_DEVICE_HANDSHAKE;
 }
 
 /* A decrypted payload that does not even begin like JSON is most likely the work of another key. */
