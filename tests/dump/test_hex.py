@@ -113,9 +113,27 @@ class Notation(DumpTest):
         self.assertEqual(len(got), 1)
 
     def test_cut_frame_is_said_to_be_so(self):
-        (r,) = records("--hex", *self.key, self.frames[0]["frame_hex"][:60] + " and then nothing")
+        cut = self.frames[0]["frame_hex"][:60] + " and then nothing"
+        (r,) = records("--hex", *self.key, cut, expect=7)
         self.assertEqual((r["error"], r["cmd"]), ("need_more", self.frames[0]["cmd"]))
         self.assertIn("30 bytes", r["detail"])
+        result = dump("--hex", *self.key, cut)
+        self.assertEqual((result.returncode, "need_more" in result.stdout), (7, True))
+        self.assertIn("the end of 1 frame is missing", result.stderr)
+
+    def test_frames_around_a_cut_one_open(self):
+        for v in self.frames:
+            for size in (12, len(v["frame_hex"]) - 2):
+                for end in ("", " ..."):
+                    lines = [f["frame_hex"] for f in self.frames[:3]]
+                    lines.insert(1, v["frame_hex"][:size] + end)
+                    got = records("--hex", *self.key, input="\n".join(lines), expect=7)
+                    with self.subTest(id=v["id"], size=size, end=end):
+                        self.assertEqual([r["error"] for r in got], [None, "need_more", None, None])
+
+    def test_a_cut_frame_counts_also_where_it_is_filtered(self):
+        text = self.frames[0]["frame_hex"][:60]
+        self.assertEqual(records("--hex", *self.key, "-Y", "cmd == STATUS", text, expect=7), [])
 
     def test_no_frame(self):
         for text in ("", "hello", "000055ab", "0000 "):

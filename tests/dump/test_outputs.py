@@ -120,7 +120,7 @@ class Verdicts(OutputTest):
         got = records("-r", path, *self.devices)
         self.golden("verdicts.jsonl", dump("-r", path, *self.devices, "--json").stdout)
         details = " | ".join(r["detail"] or "" for r in got)
-        for words in ("damaged", "skipped 9 bytes", "unknown command 0x77", "sequence gap", "no reply", "ends inside a frame"):
+        for words in ("damaged", "skipped 9 bytes", "unknown command 0x77", "sequence gap", "no reply", "the frame is cut off"):
             self.assertIn(words, details)
 
     def test_tls_is_met_in_set_up_mode(self):

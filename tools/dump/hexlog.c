@@ -74,6 +74,27 @@ static size_t frame_size(const uint8_t *p)
     return is_6699 ? HEADER_6699 + length + SUFFIX_LEN : HEADER_55AA + length;
 }
 
+/* The next line begins with a frame of its own: the end of this one is missing. */
+static bool is_cut_here(size_t at, struct tw_span text)
+{
+    uint8_t p[PREFIX_LEN];
+    size_t n = 0;
+    bool is_new_line = false;
+    for (; at < text.len && is_separator(text.data[at]); at++)
+        is_new_line = is_new_line || text.data[at] == '\n';
+    while (is_new_line && n < PREFIX_LEN && read_hex(p + n, &at, text))
+        n++;
+    return n == PREFIX_LEN && is_prefix(p);
+}
+
+/* Read on until out has size bytes, or there are no more. @return how many it has */
+static size_t read_up_to(uint8_t *out, size_t n, size_t size, size_t *at, struct tw_span text, read_fn *read)
+{
+    while (n < size && !is_cut_here(*at, text) && read(out + n, at, text))
+        n++;
+    return n;
+}
+
 /* Read a frame that begins at text[*at] in this notation. 0 and *at unchanged if no prefix stands there. */
 static size_t read_frame(uint8_t *out, size_t *at, struct tw_span text, read_fn *read)
 {
@@ -83,11 +104,9 @@ static size_t read_frame(uint8_t *out, size_t *at, struct tw_span text, read_fn 
     if (n < PREFIX_LEN || !is_prefix(out))
         return 0;
     size_t header = out[2] == 0x66 ? HEADER_6699 : HEADER_55AA;
-    while (n < header && read(out + n, &i, text))
-        n++;
-    size_t size = n == header ? frame_size(out) : n;
-    while (n < size && read(out + n, &i, text))
-        n++;
+    n = read_up_to(out, n, header, &i, text, read);
+    if (n == header)
+        n = read_up_to(out, n, frame_size(out), &i, text, read);
     *at = i;
     return n;
 }

@@ -1,4 +1,5 @@
 /* main.c - tuya-dump: what was asked for is wired together, read to the end, and summed up in an exit code. */
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,7 @@ struct program {
     struct decoder *decoder;
     struct progress progress;
     bool key_log_failed;
+    uint64_t n_cut;     /* --hex: frames of which the end is missing */
     uint64_t undecoded; /* messages that passed the filter and stayed closed */
 };
 
@@ -162,6 +164,7 @@ static void on_seen(void *ctx, struct seen *s)
     struct program *p = ctx;
     if (s->session != NULL && p->settings.write_key_log_file != NULL)
         write_key_log(p, s);
+    p->n_cut += p->settings.hex && s->record.error == TW_NEED_MORE;
     if (p->filter != NULL && !filter_passes(p->filter, s))
         return;
     p->undecoded += s->record.error != TW_OK;
@@ -394,8 +397,11 @@ static int read_hex(struct program *p)
         decode_frame(p->decoder, (struct tw_span){frame, n});
     free(frame);
     file_free(&text);
+    if (p->n_cut > 0)
+        say_warn("the end of %" PRIu64 " frame%s is missing: copy the whole frame out of the log", p->n_cut,
+                 p->n_cut == 1 ? "" : "s");
     if (n_frames > 0)
-        return EXIT_CODE_OK;
+        return p->n_cut > 0 ? EXIT_CODE_INPUT : EXIT_CODE_OK;
     say_warn("no frame in the text: one begins with 000055aa or 00006699, as hex or Python bytes");
     return EXIT_CODE_INPUT;
 }

@@ -361,8 +361,12 @@ static void put_details(struct text *t, const struct seen *s)
     const struct record *r = &s->record;
     static const char *const integrity[] = {"unchecked", "ok", "BAD"};
     static const char *const keys[] = {"none", "local", "session", "discovery"};
-    snprintf(text, sizeof text, "    %s -> %s flow %llu, %s, integrity %s, key %s, %zu bytes",
-             r->src != NULL ? r->src : "?", r->dst != NULL ? r->dst : "?", (unsigned long long)r->flow,
+    out_text(t->out, "    ");
+    if (r->src != NULL) {
+        snprintf(text, sizeof text, "%s -> %s flow %llu, ", r->src, r->dst, (unsigned long long)r->flow);
+        out_text(t->out, text);
+    }
+    snprintf(text, sizeof text, "%s, integrity %s, key %s, %zu bytes",
              r->framing < 0                   ? "no frame"
              : r->framing == TW_ENVELOPE_55AA ? "55aa"
                                               : "6699",

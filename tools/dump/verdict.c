@@ -44,7 +44,7 @@ static enum verdict_kind fault(struct verdict_state *v, const struct tw_observed
     case TW_WHY_SKIPPED: SAY(v, "skipped %zu bytes", ev->skipped); return VERDICT_SKIPPED;
     case TW_WHY_CUT:
         SAY(v,
-            "the stream ends inside a frame, %zu bytes of it are there: the capture or the connection stopped early",
+            "the frame is cut off, %zu bytes of it are there: the connection, the capture or the log ends too early",
             ev->skipped);
         return VERDICT_SKIPPED;
     case TW_WHY_TLS:
