@@ -249,7 +249,7 @@ static int report_gap(struct tw__stream *s, struct tw_observed *ev)
 
 static int report_tls(struct tw__stream *s, struct tw_observed *ev)
 {
-    s->tls = true;
+    s->begun = s->tls = true;
     s->fed_len = 0;
     s->start = s->end = 0;
     return report(ev, TW_E_PREFIX, TW_WHY_TLS, 0);
@@ -278,9 +278,12 @@ static int report_cut(struct tw__stream *s, struct tw_observed *ev)
     return report(ev, TW_NEED_MORE, TW_WHY_CUT, n);
 }
 
-static bool begins_tls(struct tw_span w)
+/* A handshake record of TLS 1.x; spec section 7.5. TW_NEED_MORE: the first byte alone does not tell. */
+static int begins_tls(struct tw_span w)
 {
-    return w.len >= 2 && w.data[0] == 0x16 && w.data[1] == 0x03; /* handshake record of TLS 1.x; spec section 7.5 */
+    if (w.data[0] != 0x16)
+        return TW_E_PREFIX;
+    return w.len < 2 ? TW_NEED_MORE : w.data[1] == 0x03 ? TW_OK : TW_E_PREFIX;
 }
 
 /* Field by field: frame and message are large, and most events fill them anyway. */
@@ -320,13 +323,15 @@ int tw_observer_next(tw_observer *o, struct tw_observed *ev)
         return report_gap(s, ev);
     for (;;) {
         struct tw_span w = window(s);
-        if (!s->begun && w.len > 0) {
-            s->begun = true;
-            if (begins_tls(w))
-                return report_tls(s, ev);
+        int tls = s->begun || w.len == 0 ? TW_E_PREFIX : begins_tls(w);
+        if (tls == TW_OK)
+            return report_tls(s, ev);
+        size_t consumed = 0;
+        int rc = TW_NEED_MORE;
+        if (tls != TW_NEED_MORE || s->ending) {
+            s->begun = s->begun || w.len > 0;
+            rc = tw_frame_parse(&ev->frame, &consumed, w.data, w.len, &rules);
         }
-        size_t consumed;
-        int rc = tw_frame_parse(&ev->frame, &consumed, w.data, w.len, &rules);
         if (rc == TW_OK && s->skipped == 0) {
             ev->length = load_be32(w.data + (ev->frame.envelope == TW_ENVELOPE_6699 ? HEADER_6699 : HEADER_55AA) - 4);
             advance(s, consumed);

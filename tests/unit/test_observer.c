@@ -466,6 +466,51 @@ static void what_follows_a_tls_connection_is_read(void **state)
     free(reply.data);
 }
 
+static void tls_is_recognised_however_it_is_cut(void **state)
+{
+    (void)state;
+    static const uint8_t tls[] = {0x16, 0x03, 0x01, 0x00,
+                                  0x05, 0x01, 0x00}; /* RFC 8446 section 5.1: handshake, 3.1 */
+    tw_keyring *ring = ring_with((const uint8_t *)"0123456789abcdef");
+    for (size_t step = 1; step <= sizeof tls; step++) {
+        tw_observer *o;
+        struct log log = {.n = 0};
+        assert_int_equal(tw_observer_new(&o, ring, TW_ROLES_KNOWN), TW_OK);
+        feed(o, &log, TW_TO_DEVICE, tls, sizeof tls, step);
+        assert_int_equal(log.n, 1);
+        assert_int_equal(log.said[0].why, TW_WHY_TLS);
+        tw_observer_free(o);
+    }
+    tw_keyring_free(ring);
+}
+
+static void the_first_byte_of_tls_alone_is_no_frame(void **state)
+{
+    (void)state;
+    struct bytes query, reply;
+    load_33(&query, &reply);
+    tw_keyring *ring = ring_with((const uint8_t *)"0123456789abcdef");
+    for (int ends = 0; ends <= 1; ends++) { /* either the stream ends, or a frame follows */
+        tw_observer *o;
+        struct log log = {.n = 0};
+        assert_int_equal(tw_observer_new(&o, ring, TW_ROLES_KNOWN), TW_OK);
+        feed(o, &log, TW_TO_DEVICE, (const uint8_t *)"\x16", 1, 1);
+        assert_int_equal(log.n, 0);
+        if (ends) {
+            assert_int_equal(tw_observer_end(o, TW_TO_DEVICE), TW_OK);
+            drain(o, &log);
+        } else {
+            feed(o, &log, TW_TO_DEVICE, query.data, query.len, SIZE_MAX / 2);
+        }
+        assert_int_equal(log.n, ends ? 1 : 2);
+        assert_int_equal(log.said[0].why, TW_WHY_SKIPPED);
+        tw_observer_free(o);
+    }
+    tw_keyring_free(ring);
+    free(query.data);
+    free(reply.data);
+}
+
 static void any_flipped_bit_costs_one_frame_at_most(void **state)
 {
     (void)state;
@@ -576,6 +621,8 @@ int main(void)
         cmocka_unit_test(a_gap_costs_the_cut_frame_and_is_said),
         cmocka_unit_test(an_end_inside_a_frame_is_said),
         cmocka_unit_test(what_follows_a_tls_connection_is_read),
+        cmocka_unit_test(tls_is_recognised_however_it_is_cut),
+        cmocka_unit_test(the_first_byte_of_tls_alone_is_no_frame),
         cmocka_unit_test(any_flipped_bit_costs_one_frame_at_most),
         cmocka_unit_test(feeding_before_draining_is_refused),
         cmocka_unit_test(memory_of_a_connection_is_bounded),
