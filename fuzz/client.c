@@ -97,6 +97,7 @@ static int failing_random(void *ctx, uint8_t *buf, size_t len)
 static void connect_client(struct world *w)
 {
     struct tw_client_config cfg;
+    fuzz_connected(0);
     tw_client_free(w->client);
     w->client = NULL;
     w->failed = w->established = w->saw_start = w->saw_finish = false;
@@ -130,6 +131,7 @@ static void look_at_output(struct world *w)
     struct wire_keys keys = w->peer.keys;
     bool was_established = w->established;
     keys.follow = true; /* FINISH may stand before requests under the new key */
+    fuzz_carried(0, true, out.data, out.len);
     wire_clear(&wire);
     wire_read(&wire, &keys, (unsigned)w->version, true, out.data, out.len);
     for (size_t i = 0; i < wire.n && wire.n < WIRE_FRAMES_MAX; i++) {
@@ -201,6 +203,7 @@ static void deliver(struct world *w, const uint8_t *data, size_t len)
     wire_clear(&wire);
     wire_read(&wire, &keys, (unsigned)w->version, false, data, len);
     cut_matters |= wire.n > 1;
+    fuzz_carried(0, false, data, len);
     for (size_t at = 0; at < len;) {
         size_t piece = w->cut ? 1 + fuzz_rng_below(&w->cuts, 24) : len;
         if (piece > len - at)

@@ -62,6 +62,7 @@ static void tell(struct world *w, uint64_t fact)
 static void open_line(struct world *w, struct line *l)
 {
     struct tw_device_config cfg;
+    fuzz_connected((unsigned)(l - w->lines));
     tw_device_free(l->device);
     *l = (struct line){.reads = true};
     peer_init(&l->peer, (unsigned)w->version);
@@ -94,6 +95,7 @@ static void look_at_output(struct world *w, struct line *l)
     struct tw_span out = tw_device_output(l->device);
     CHECK(out.len >= l->unsent && out.len <= OUTPUT_MAX);
     wire_clear(&wire);
+    fuzz_carried((unsigned)(l - w->lines), false, out.data + l->unsent, out.len - l->unsent);
     wire_read(&wire, &l->peer.keys, (unsigned)w->version, false, out.data + l->unsent, out.len - l->unsent);
     for (size_t i = 0; i < wire.n; i++) {
         const struct wire_frame *f = &wire.frames[i];
@@ -253,6 +255,7 @@ static void deliver(struct world *w, struct line *l, const uint8_t *data, size_t
 {
     if (l->device == NULL)
         open_line(w, l);
+    fuzz_carried((unsigned)(l - w->lines), true, data, len);
     for (size_t at = 0; at < len;) {
         size_t piece = w->cut ? 1 + fuzz_rng_below(&w->cuts, 24) : len;
         if (piece > len - at)

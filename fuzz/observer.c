@@ -67,6 +67,7 @@ static void connect_ends(struct world *w)
     enum tw_observer_roles roles = w->context & CONTEXT_MIXED           ? TW_ROLES_MIXED
                                    : w->context & CONTEXT_UNKNOWN_ROLES ? TW_ROLES_UNKNOWN
                                                                         : TW_ROLES_KNOWN;
+    fuzz_connected(0);
     tw_observer_free(w->observer);
     CHECK(tw_observer_new(&w->observer,
                           rings[w->context & CONTEXT_NO_KEYS   ? 1
@@ -175,6 +176,7 @@ static void deliver(struct world *w, int way, const uint8_t *data, size_t len)
     if (w->context & CONTEXT_MIXED)
         way = 0;
     w->fed[way] += len;
+    fuzz_carried(0, way == 0, data, len);
     for (size_t at = 0; at < len;) {
         size_t piece = w->cut ? 1 + fuzz_rng_below(&w->cuts, 24) : len;
         if (piece > len - at)
@@ -251,12 +253,14 @@ static void step(struct world *w, const struct tape_record *t)
         break;
     case TAPE_MESSAGE: message(w, t); break;
     case TAPE_HANDSHAKE: honest_step(w); break;
-    case TAPE_TIME:
+    case TAPE_TIME: {
+        size_t missing = t->len >= 2 ? (size_t)t->data[0] << 8 | t->data[1] : 0;
         w->clean = false;
-        CHECK(tw_observer_gap(w->observer, direction(w, way), t->len >= 2 ? t->data[0] << 8 | t->data[1] : 0) ==
-              TW_OK);
+        fuzz_carried(0, way == 0, NULL, missing);
+        CHECK(tw_observer_gap(w->observer, direction(w, way), missing) == TW_OK);
         drain(w, way);
         break;
+    }
     case TAPE_CLOSE:
         w->clean = false;
         end(w, way);

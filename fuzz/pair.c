@@ -77,6 +77,7 @@ static void connect_ends(struct world *w)
 {
     struct tw_client_config cc;
     struct tw_device_config dc;
+    fuzz_connected(0);
     tw_client_free(w->client);
     tw_device_free(w->device);
     tw_client_config_init(&cc);
@@ -160,6 +161,7 @@ static bool carry(struct world *w, bool to_device)
         *damage = false;
         w->spoilt = true;
     }
+    fuzz_carried(0, to_device, copy, len);
     if (to_device)
         tw_client_sent(w->client, len);
     else

@@ -20,19 +20,51 @@ FILTERS = (
     ("exists", "!error"), ("number", "cmd != 0x40 || seq <= 18446744073709551616 || retcode < -1.5e3"),
     ("open-parenthesis", "((error)"), ("no-field", "nothing == 1"), ("empty", ""), ("open-string", 'text == "abc'),
     ("deep", "(" * 40 + "error" + ")" * 40), ("many", " && ".join(["dp.1 == true"] * 40)),
+    # what tests/dump asks
+    ("lower-case-command", "cmd == control"), ("part-of-command", "cmd_name contains TROL"), ("hexadecimal", "cmd == 0x07"),
+    ("handshake", "cmd == START || cmd == SESS_KEY_NEG_START || cmd == 3"), ("no-data-point", "not dp.1"),
+    ("direction", "(cmd == STATUS || cmd == HEART_BEAT) and dir == from_device"), ("single-quotes", "name == 'Kettle plug'"),
+    ("numbers-between", "seq > 3 && seq <= 5 && dir == to_device"), ("member-number", "json.t == 1700000001"),
+    ("reply", "reply_ms >= 10 and length < 100"), ("no-value", "cmd =="), ("no-second", "cmd == CONTROL &&"),
+    ("no-first", "cmd == 1 cmd == 2"), ("no-code", "dp."), ("no-command", "cmd == NOTHING"), ("empty-value", "cmd == ''"),
+    ("only-a-value", "'x'"), ("too-deep", "(" * 200), ("too-many", " && ".join(["cmd"] * 500)),
+    ("every-field", " or ".join(f"{f} == 'x'" for f in (
+        "time flow src dst dir device name version framing seq cmd_name retcode integrity key payload text hex error detail "
+        "verdict reply_ms length dps.1 json.data").split())),
 )
 
-POST, PATCH, PUT, GET, DELETE = range(5)
+# fuzz/control.c counts its methods and paths so.
+POST, PATCH, PUT, GET, DELETE, OPTIONS = range(6)
+PATHS = ("dps", "load", "faults", "press", "reboot", "device", "gateway", "nobody", "verify", "advance", "all-faults", "journal",
+         "devices", "clock", "healthz", "metrics", "events", "nowhere")
 CONTROLS = (
-    ("set-values", PATCH, 0, b'{"dps":{"1":true,"9":60}}'), ("set-bare", PATCH, 0, b'{"1":false}'),
-    ("get-values", GET, 0, b""), ("load", PUT, 1, b'{"watts":60,"pf":0.9}'), ("appliance", PUT, 1, b'{"appliance":"kettle"}'),
-    ("get-load", GET, 1, b""), ("fault", POST, 2, b'{"fault":"late_status:ms=3000,p=0.5"}'),
-    ("fault-by-name", POST, 2, b'{"name":"late_status","ms":3000,"p":0.5,"count":2}'), ("faults", GET, 2, b""),
-    ("no-faults", DELETE, 2, b""), ("press", POST, 3, b'{"relay":1}'), ("reboot", POST, 4, b'{"ms":1000}'),
-    ("device", GET, 5, b""), ("gateway", PATCH, 6, b'{"cid":"a1","dps":{"1":true}}'), ("nobody", GET, 7, b""),
-    ("verify", POST, 8, b'{"cmd":"CONTROL","dps":{"1":true},"count":1}'), ("advance", POST, 9, b'{"ms":60000}'),
-    ("every-device", POST, 10, b'{"fault":"no_ack"}'), ("journal", GET, 11, b""), ("list", GET, 12, b""),
-    ("clock", GET, 13, b""), ("events", GET, 16, b""), ("nowhere", GET, 17, b""), ("no-json", POST, 2, b"{"),
+    ("set-values", PATCH, "dps", {"dps": {"1": True, "9": 60}}), ("set-bare", PATCH, "dps", {"1": False}),
+    ("get-values", GET, "dps"), ("set-impossible", PATCH, "dps", {"1": "maybe"}), ("set-unknown", PATCH, "dps", {"200": 1}),
+    ("set-nothing", PATCH, "dps", {}),
+    ("set-every-type", PATCH, "dps", {"dps": {"1": True, "9": 86400, "38": "last", "41": True, "42": "AAAA", "44": "x"}}),
+    ("load", PUT, "load", {"watts": 60, "pf": 0.9}), ("appliance", PUT, "load", {"appliance": "kettle"}),
+    ("get-load", GET, "load"), ("appliance-later", PUT, "load", {"appliance": "washing-machine", "delay_s": 5}),
+    ("brownout", PUT, "load", {"scene": "brownout"}), ("overload", PUT, "load", {"scene": "overload"}),
+    ("fridge-day", PUT, "load", {"scene": "fridge-day"}), ("no-appliance", PUT, "load", {"appliance": "teleporter"}),
+    ("negative-watts", PUT, "load", {"watts": -1}), ("no-power-factor", PUT, "load", {"watts": 60, "pf": 2}),
+    ("fault", POST, "faults", {"fault": "late_status:ms=3000,p=0.5"}),
+    ("fault-by-name", POST, "faults", {"name": "late_status", "ms": 3000, "p": 0.5, "count": 2}), ("faults", GET, "faults"),
+    ("fault-by-number", POST, "faults", {"fault": "Q02:n=7,skip=1,cmd=CONTROL"}), ("no-faults", DELETE, "faults"),
+    ("unknown-fault", POST, "faults", {"fault": "gremlins"}),
+    ("bad-fault", POST, "faults", {"fault": "slow:ms=x,p=2,count=-1"}), ("fault-rekey", POST, "faults", {"fault": "rekey"}),
+    ("fault-dp-absent", POST, "faults", {"name": "dp_absent", "n": 9}), ("press", POST, "press", {"relay": 1}),
+    ("press-the-only-one", POST, "press"), ("reboot", POST, "reboot", {"ms": 1000}), ("device", GET, "device"),
+    ("gateway", PATCH, "gateway", {"cid": "a1", "dps": {"1": True}}), ("gateway-values", GET, "gateway"),
+    ("nobody", GET, "nobody"), ("verify", POST, "verify", {"cmd": "CONTROL", "dps": {"1": True}, "count": 1}),
+    ("verify-range", POST, "verify", {"cmd": 7, "count": {"min": 0, "max": 1}}),
+    ("verify-shout", POST, "verify", {"cmd": "SHOUT"}), ("verify-nobody", POST, "verify", {"device": "nobody"}),
+    ("verify-device", POST, "verify", {"device": ID.decode(), "dir": "to_device", "since": 0, "count": 0}),
+    ("advance", POST, "advance", {"ms": 60000}), ("every-device", POST, "all-faults", {"fault": "no_ack"}),
+    ("all-faults", GET, "all-faults"), ("no-fault-999", DELETE, "all-faults"), ("journal", GET, "journal"),
+    ("no-journal", DELETE, "journal"), ("list", GET, "devices"), ("clock", GET, "clock"), ("healthz", GET, "healthz"),
+    ("metrics", GET, "metrics"), ("events", GET, "events"), ("nowhere", GET, "nowhere"), ("not-allowed", PUT, "devices"),
+    ("options", OPTIONS, "dps"), ("no-json", POST, "faults", b"{"), ("no-object", PATCH, "dps", [1]),
+    ("no-utf8", POST, "verify", b'"\xff"'),
 )
 
 
@@ -250,7 +282,7 @@ def engines(corpus):
         pair("reconnect", *talk, record(CONNECT), *talk)
 
 
-def texts(corpus):
+def texts(corpus, vectors):
     entry = {"name": "Kettle plug", "id": "fake0000000000000000id", "key": "0123456789abcdef", "ip": "192.0.2.11",
              "mac": "02:00:00:00:00:01", "uuid": "fakeuuid", "category": "cz", "product_id": "keyfake00000000",
              "product_name": "Plug", "version": "3.3"}
@@ -288,8 +320,12 @@ def texts(corpus):
     corpus.put("keylog", "version-without-sessions", line.replace(b"3.4", b"3.3"))
     corpus.put("keylog", "no-newline-at-end", line)
     corpus.put("keylog", "long-id", line + b" " + b"i" * 70 + b"\n")
-    for name, method, path, text in CONTROLS:  # as the tables in fuzz/control.c count
-        corpus.put("control", name, bytes([method * 18 + path, 0]) + text)
+    for name, method, path, *body in CONTROLS:
+        text = b"".join(b if isinstance(b, bytes) else json.dumps(b).encode() for b in body)
+        corpus.put("control", name, bytes([method * len(PATHS) + PATHS.index(path), 0]) + text)
+    for i in range(8):  # each value of each parameter of a query
+        corpus.put("control", f"journal-asked-{i}", bytes([GET * len(PATHS) + PATHS.index("journal"), i]))
+        corpus.put("control", f"list-asked-{i}", bytes([GET * len(PATHS) + PATHS.index("devices"), i]))
     for name, text in FILTERS:
         corpus.put("filter", name, text.encode())
     frame = bytes.fromhex("000055aa" "00000000" "00000009" "0000000c" "00000000" "b051ab03" "0000aa55")
@@ -299,8 +335,17 @@ def texts(corpus):
                        ("python-bytes", repr(frame + b"\n\t\r\\'")), ("several-lines", frame.hex(" ", 8).replace(" ", "\n")),
                        ("cut-off", frame.hex()[:30]), ("6699", gcm.hex() + " and " + frame.hex()),
                        ("huge-length", frame.hex()[:24] + "fffffff0" + frame.hex()[32:]), ("no-frame", "0000 0x00 \\x"),
-                       ("odd-digit", frame.hex()[:-1])):
+                       ("odd-digit", frame.hex()[:-1]), ("dashes", frame.hex("-")), ("empty", ""),
+                       ("array-of-c", "{" + ", ".join(f"0x{b:02x}" for b in frame) + "};\n"),
+                       ("with-time", f"2023-11-14 22:13:20,123 DEBUG 0x7f00aa sending {frame.hex()} (ok)\n" * 3),
+                       ("hex-escapes", "got '" + "".join(f"\\x{b:02x}" for b in gcm) + "'\n"),
+                       ("one-run", (frame + gcm + frame).hex()), ("nearly-a-prefix", "000055ab 0000 000055 aa"),
+                       ("text-inside", frame.hex()[:20] + " zz " + frame.hex()[20:])):
         corpus.put("hexlog", name, text.encode())
+    for version in VERSIONS:  # under the harness's key, so that the decoder behind it opens them
+        file = json.loads((vectors / f"{version}.json").read_text())["vectors"]
+        chosen = [v["frame_hex"] for v in file if len(v["frame_hex"]) < 400][:3]
+        corpus.put("hexlog", f"v{version.replace('.', '')}", "\n".join(f"tx {h}" for h in chosen).encode())
     numbers = b"".join(struct.pack(">I", n) for n in range(80))
     corpus.put("names", "numbers", numbers)
     for v in VERSIONS + ["3.6", "3"]:
@@ -439,7 +484,7 @@ def main():
     discovery(corpus, vectors)
     handshakes(corpus)
     engines(corpus)
-    texts(corpus)
+    texts(corpus, vectors)
     captures(corpus, vectors)
     segments(corpus)
     models(corpus, vectors.parent.parent / "sim" / "profiles")

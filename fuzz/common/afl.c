@@ -1,7 +1,7 @@
 /* afl.c - the mutators as a library for AFL++: AFL_CUSTOM_MUTATOR_LIBRARY=libfuzz_afl.so.
  *
- * AFL++ cannot say which harness it runs: TUYAWIRE_FUZZ_HARNESS in the environment names it. What that harness says of
- * its inputs is repeated here; tests/fuzz/afl.py holds one against the other.
+ * AFL++ cannot say which harness it runs: TUYAWIRE_FUZZ_HARNESS in the environment names it. What the harnesses say of
+ * their inputs is in afl_table.h, which afl_table.py writes.
  * Interface: AFL++ docs/custom_mutators.md. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,15 +11,7 @@
 enum { OUT_MAX = 1 << 20 };
 
 static const struct fuzz_harness known[] = {
-    {"body", "", FUZZ_TEXT, FUZZ_KEYS_CONNECTION, 1},       {"client", "", FUZZ_TAPE, FUZZ_KEYS_CONNECTION, 1},
-    {"device", "", FUZZ_TAPE, FUZZ_KEYS_CONNECTION, 1},     {"devices", "", FUZZ_TEXT, FUZZ_KEYS_CONNECTION, 0},
-    {"discovery", "", FUZZ_STREAM, FUZZ_KEYS_DISCOVERY, 0}, {"dump", "", FUZZ_CAPTURE, FUZZ_KEYS_CONNECTION, 0},
-    {"control", "", FUZZ_TEXT, FUZZ_KEYS_CONNECTION, 2},    {"filter", "", FUZZ_TEXT, FUZZ_KEYS_CONNECTION, 0},     {"hexlog", "", FUZZ_TEXT, FUZZ_KEYS_CONNECTION, 0},
-    {"frame", "", FUZZ_STREAM, FUZZ_KEYS_CONNECTION, 1},    {"keylog", "", FUZZ_TEXT, FUZZ_KEYS_CONNECTION, 0},
-    {"names", "", FUZZ_TEXT, FUZZ_KEYS_CONNECTION, 0},      {"observer", "", FUZZ_TAPE, FUZZ_KEYS_CONNECTION, 1},
-    {"open", "", FUZZ_STREAM, FUZZ_KEYS_CONNECTION, 1},     {"pair", "", FUZZ_TAPE, FUZZ_KEYS_CONNECTION, 1},
-    {"profile", "", FUZZ_TEXT, FUZZ_KEYS_CONNECTION, 0},    {"session", "", FUZZ_TAPE, FUZZ_KEYS_CONNECTION, 1},
-    {"snapshot", "", FUZZ_TEXT, FUZZ_KEYS_CONNECTION, 0},   {"tcp", "", FUZZ_TAPE, FUZZ_KEYS_CONNECTION, 1},
+#include "afl_table.h"
 };
 struct fuzz_harness fuzz_harness;
 

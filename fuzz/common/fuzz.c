@@ -24,6 +24,7 @@ const uint8_t fuzz_udp_key[16] = {0x6c, 0x1e, 0xc8, 0xe2, 0xbb, 0x9b, 0xb5, 0x9a
 const char fuzz_device_id[] = "fake0000000000000000id";
 
 struct fuzz_gates fuzz_gates;
+const struct fuzz_witness *fuzz_witness;
 
 /* see fuzz.h */
 void fuzz_gate(bool passed)

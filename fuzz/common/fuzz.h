@@ -84,6 +84,29 @@ static inline size_t fuzz_rng_below(struct fuzz_rng *r, size_t n)
 /** A number that depends on every byte: harnesses take cuts and flips from it, so that inputs need no room for them. */
 uint64_t fuzz_hash(const uint8_t *data, size_t len);
 
+/** Who looks on while an input runs (fuzz_<name> --show): steps of a tape as they are taken, and bytes that travel. A
+ * harness of an engine calls fuzz_connected() and fuzz_carried(); tape_next() tells the steps. */
+struct tape_record;
+struct fuzz_witness {
+    void (*step)(const struct tape_record *t, bool first);
+    void (*connected)(unsigned connection);
+    void (*carried)(unsigned connection, bool to_device, const uint8_t *data, size_t len);
+};
+extern const struct fuzz_witness *fuzz_witness; /**< NULL: nobody */
+
+static inline void fuzz_connected(unsigned connection)
+{
+    if (fuzz_witness != NULL)
+        fuzz_witness->connected(connection);
+}
+
+/** data NULL: so many bytes were sent, and are missing. */
+static inline void fuzz_carried(unsigned connection, bool to_device, const uint8_t *data, size_t len)
+{
+    if (fuzz_witness != NULL && len > 0)
+        fuzz_witness->carried(connection, to_device, data, len);
+}
+
 /** Under AddressSanitizer: make bytes unreadable (and readable again), to see a parser look past its span. */
 void fuzz_hide(const uint8_t *data, size_t len);
 void fuzz_show(const uint8_t *data, size_t len);

@@ -1,6 +1,7 @@
 /* tape.c - see tape.h. */
 #include "tape.h"
 #include <string.h>
+#include "fuzz.h"
 
 /* see tape.h */
 bool tape_next(struct tape_record *out, struct tape *t)
@@ -14,6 +15,8 @@ bool tape_next(struct tape_record *out, struct tape *t)
     if (len > left - head)
         len = left - head;
     *out = (struct tape_record){(enum tape_operation)((p[0] & 15u) % TAPE_N_OPERATIONS), p[0] >> 4, p + head, len};
+    if (fuzz_witness != NULL)
+        fuzz_witness->step(out, t->at == 0);
     t->at += head + len;
     return true;
 }

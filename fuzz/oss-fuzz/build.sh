@@ -14,25 +14,10 @@ meson setup "$WORK/build" -Dfuzz=libfuzzer "-Dfuzz_engine=${LIB_FUZZING_ENGINE:-
     --buildtype=plain
 ninja -C "$WORK/build" ${FUZZ_JOBS:+-j"$FUZZ_JOBS"} fuzzers
 
-dictionary_of() {
-    case $1 in
-    body | control) echo bodies ;;
-    filter | hexlog) echo filters ;;
-    devices | keylog | profile | snapshot) echo files ;;
-    *) echo frames ;;
-    esac
-}
-
-for program in "$WORK"/build/fuzz/fuzz_*; do
-    [ -f "$program" ] && [ -x "$program" ] || continue
-    name=${program##*/fuzz_}
-    cp "$program" "$OUT/"
+# name, needs, dictionary, longest, past
+grep -v '^#' fuzz/harnesses.txt | while read -r name _ dictionary longest _; do
+    cp "$WORK/build/fuzz/fuzz_$name" "$OUT/"
     python3 -m zipfile -c "$OUT/fuzz_${name}_seed_corpus.zip" "corpus/$name"/*
-    cp "fuzz/dictionaries/$(dictionary_of "$name").dict" "$OUT/fuzz_$name.dict"
-    case $name in
-    dump) max_len=65536 ;;
-    devices | profile | snapshot) max_len=16384 ;;
-    *) max_len=4096 ;;
-    esac
-    printf '[libfuzzer]\nmax_len = %s\n' "$max_len" > "$OUT/fuzz_$name.options"
+    cp "fuzz/dictionaries/$dictionary.dict" "$OUT/fuzz_$name.dict"
+    printf '[libfuzzer]\nmax_len = %s\n' "$longest" > "$OUT/fuzz_$name.options"
 done
