@@ -76,24 +76,6 @@ void out_span(struct out *o, struct tw_span s)
     out_bytes(o, s.data, s.len);
 }
 
-void out_digits(struct out *o, uint64_t n, unsigned width)
-{
-    char digits[20];
-    size_t at = sizeof digits;
-    do {
-        digits[--at] = (char)('0' + n % 10);
-        n /= 10;
-    } while (n > 0);
-    while (at > 0 && sizeof digits - at < width)
-        digits[--at] = '0';
-    out_bytes(o, digits + at, sizeof digits - at);
-}
-
-void out_number(struct out *o, uint64_t n)
-{
-    out_digits(o, n, 1);
-}
-
 void out_hex(struct out *o, struct tw_span s)
 {
     hex_write(out_reserve(o, 2 * s.len), s.data, s.len);

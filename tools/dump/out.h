@@ -29,9 +29,6 @@ int out_flush(struct out *o);
 void out_bytes(struct out *o, const void *data, size_t n);
 void out_text(struct out *o, const char *s);
 void out_span(struct out *o, struct tw_span s);
-void out_number(struct out *o, uint64_t n);
-/* At least width digits, zeros in front. */
-void out_digits(struct out *o, uint64_t n, unsigned width);
 void out_hex(struct out *o, struct tw_span s);
 /* Text from outside, for a terminal: control characters become \xNN; bytes that are no ASCII stay. */
 void out_clean(struct out *o, struct tw_span s);
