@@ -40,6 +40,19 @@ class Keys(DumpTest):
         self.assertEqual({r["error"] for r in records("-r", path, "--key-file", "-", input=KEY.decode())}, {None})
         self.assertEqual({r["error"] for r in records("-r", path, "--key", "hex:" + KEY.hex())}, {None})
 
+    def test_wrong_key_in_a_file_is_wrong_usage(self):
+        """As in tuya-sim and tuya-ctl; a file that cannot be read is an input that cannot be read."""
+        _, path = self.capture("3.3")
+        for text, words in ((KEY.decode() + "\nshort-secret\n", "line 2"), ("\n\n", "no key"), ("hex:0011", "hex:")):
+            self.path("k").write_text(text)
+            result = dump("-r", path, "--key-file", self.path("k"))
+            with self.subTest(text=text):
+                self.assertEqual((result.returncode, result.stdout), (2, ""))
+                self.assertIn("--key-file", result.stderr)
+                self.assertIn(words, result.stderr)
+                self.assertNotIn("short-secret", result.stderr)
+        self.assertEqual(dump("-r", path, "--key-file", self.path("missing")).returncode, 7)
+
     def test_no_key(self):
         for version in VERSIONS:
             talk, path = self.capture(version)
@@ -140,6 +153,7 @@ class Keys(DumpTest):
             with self.subTest(version=version):
                 self.assertEqual([(r["error"], r["integrity"]) for r in got if r["error"]], [("bad_integrity", "bad")])
                 self.assertEqual(got[hurt]["error"], "bad_integrity")
+                self.assertIn("CRC" if version < "3.4" else "although the key fits", got[hurt]["detail"])
                 self.assertIn("damaged", got[hurt]["detail"])
 
 

@@ -55,13 +55,15 @@ static int add_key_file(struct program *p, struct why *why)
 {
     uint8_t(*keys)[TW_KEY_LEN];
     size_t n;
-    int rc = 0;
-    if (opt_key_file(&keys, &n, p->settings.key_file, why) != 0)
+    int rc = opt_key_file(&keys, &n, p->settings.key_file, why);
+    if (rc == OPT_UNREADABLE)
         return -1;
+    if (rc != 0)
+        return say_usage("--key-file", "%s", why->text);
     for (size_t i = 0; i < n && rc == 0; i++)
         rc = add_key(p, keys[i], (struct tw_span){0}, NULL, TW_NO_INDEX);
     opt_keys_free(keys, n);
-    return rc;
+    return rc == 0 ? 0 : why_set(why, "out of memory");
 }
 
 static int add_devices(struct program *p, struct why *why)
@@ -131,8 +133,8 @@ static int fill_keyring(struct program *p, struct why *why)
     for (size_t i = 0; i < s->n_keys; i++)
         if (add_key(p, s->keys[i], (struct tw_span){0}, NULL, TW_NO_INDEX) != 0)
             return why_set(why, "out of memory");
-    if (s->key_file != NULL && add_key_file(p, why) != 0)
-        return -1;
+    if (s->key_file != NULL && (rc = add_key_file(p, why)) != 0)
+        return rc;
     if (s->devices_file != NULL && add_devices(p, why) != 0)
         return -1;
     if (s->key_log_file != NULL && add_key_log(p, why) != 0)

@@ -55,7 +55,11 @@ static enum verdict_kind fault(struct verdict_state *v, const struct tw_observed
             ev->length);
         return VERDICT_BAD_FRAME;
     case TW_WHY_DAMAGED:
-        SAY(v, "the check value is wrong although the key fits: the frame was damaged");
+        if (ev->frame.integrity == TW_INTEGRITY_CRC32)
+            SAY(v, "the CRC is wrong: the frame was damaged on its way, or its sender computes it wrongly");
+        else
+            SAY(v, "the check value is wrong although the key fits: the frame was damaged on its way, or its sender "
+                   "computes it wrongly");
         return VERDICT_DAMAGED;
     case TW_WHY_NO_KEYS:
         SAY(v, "encrypted, and there is no key: give --key, --key-file or --devices");
