@@ -1,6 +1,8 @@
 """Every file format, link type and IP version yields the same messages."""
 
 import json
+import os
+import subprocess
 import unittest
 
 import mangle
@@ -87,6 +89,25 @@ class Inputs(DumpTest):
         self.check("-r", path, "--port", "51000")
 
 
+class Pipe(DumpTest):
+    def test_what_has_come_is_printed_while_the_pipe_waits(self):
+        """tcpdump -U -w - | tuya-dump -r -"""
+        talk = Talk("3.3")
+        for whole in (mangle.pcap(segments(talk.frames)), mangle.pcapng(segments(talk.frames))):
+            process = subprocess.Popen([os.environ["TUYA_DUMP"], "-r", "-", "--key", KEY.decode(), "--json"],
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            self.addCleanup(process.stdout.close)
+            process.stdin.write(whole[:-1])
+            process.stdin.flush()
+            first = json.loads(process.stdout.readline())  # would wait for ever
+            self.assertEqual(first["flow"], 1)
+            process.stdin.write(whole[-1:])
+            process.stdin.close()
+            rest = process.stdout.read()
+            self.assertEqual(process.wait(), 0)
+            self.assertEqual(seen([first, *map(json.loads, rest.splitlines())]), expected(talk.said))
+
+
 class Pcapng(DumpTest):
     def setUp(self):
         super().setUp()
@@ -109,11 +130,33 @@ class Pcapng(DumpTest):
         self.assertEqual(seen(map(json.loads, result.stdout.splitlines())), expected(self.talk.said))
         self.assertIn("(147) is not read", result.stderr)
 
-    def test_several_sections_in_both_byte_orders(self):
+    def test_several_sections_with_interfaces_of_their_own(self):
         packets = segments(self.talk.frames)
-        data = mangle.pcapng(packets[:9]) + mangle.pcapng(packets[9:], big_endian=True, nano=False, link="raw")
-        self.path("x").write_bytes(data)
-        self.assertEqual(seen(records("-r", self.path("x"), "--key", KEY.decode(), "ip")), expected(self.talk.said))
+        for big_endian in (False, True):
+            data = mangle.pcapng(packets[:9], big_endian=big_endian) + \
+                mangle.pcapng(packets[9:], big_endian=big_endian, nano=False, link="raw")
+            self.path("x").write_bytes(data)
+            self.assertEqual(seen(records("-r", self.path("x"), "--key", KEY.decode(), "ip")), expected(self.talk.said))
+
+    def test_a_section_in_another_byte_order_is_said_and_ends_it(self):
+        packets = segments(self.talk.frames)
+        self.path("x").write_bytes(mangle.pcapng(packets[:7]) + mangle.pcapng(packets[7:], big_endian=True))
+        result = dump("-r", self.path("x"), "--key", KEY.decode(), "--json")
+        self.assertEqual(result.returncode, 7)
+        self.assertRegex(result.stderr, "packet 8: .*byte order.*editcap")
+        self.assertEqual(len(result.stdout.splitlines()), 4)
+
+    def test_snapshot_lengths_may_differ(self):
+        """What Wireshark writes of two interfaces, one of which has a snapshot length of its own."""
+        packets = segments(self.talk.frames)
+        e, b = "<", mangle._block
+        out = b(e, 0x0A0D0D0A, mangle.struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
+        for snap_len in (65535, 262144):
+            out += b(e, 1, mangle.struct.pack("<HHI", 1, 0, snap_len))
+        for i, (at, data, length) in enumerate(mangle.frames_of(packets)):
+            out += b(e, 6, mangle.struct.pack("<IIIII", i % 2, (at // 1000) >> 32, (at // 1000) & 0xFFFFFFFF, len(data), length) + data)
+        self.path("x").write_bytes(out)
+        self.assertEqual(seen(records("-r", self.path("x"), "--key", KEY.decode())), expected(self.talk.said))
 
     def test_simple_and_obsolete_packets(self):
         packets = segments(self.talk.frames)
@@ -130,7 +173,7 @@ class Pcapng(DumpTest):
         packets = segments(self.talk.frames)
         whole = mangle.pcapng(packets)
         at = len(mangle.pcapng(packets[:7]))
-        for damage, words in ((b"\0\0\0\0", "absurd"), (b"\xff\xff\xff\x7f", "absurd")):
+        for damage, words in ((b"\0\0\0\0", "length of 0"), (b"\xff\xff\xff\x7f", "length of 2147483647")):
             self.path("x").write_bytes(whole[:at + 4] + damage + whole[at + 8:])
             result = dump("-r", self.path("x"), "--key", KEY.decode(), "--json")
             with self.subTest(damage=damage):

@@ -305,22 +305,36 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+/* What a run over one input needs. */
+struct input {
+    struct program *program;
+    struct capture *capture;
+    bool is_live;
+    unsigned n;
+};
+
+static void on_packet(void *ctx, const struct capture_packet *packet)
+{
+    struct input *in = ctx;
+    struct program *p = in->program;
+    decode_packet(p->decoder, packet->link_type, packet->data, packet->time_ns);
+    if (in->is_live)
+        out_flush(&p->out);
+    if (++in->n % 4096 == 0)
+        progress_show(&p->progress, capture_position(in->capture), capture_size(in->capture),
+                      decode_counts(p->decoder)->packets, decode_counts(p->decoder)->messages);
+    if (p->out.error != 0)
+        capture_stop(in->capture);
+}
+
 /* Packets until the input ends. @return 0, or EXIT_CODE_INPUT when it ends too early */
 static int read_packets(struct program *p, struct capture *c, bool live)
 {
-    struct capfile_packet packet;
+    struct input in = {p, c, live, 0};
     struct why why;
     progress_start(&p->progress, !live && !p->settings.quiet);
-    for (unsigned n = 1;; n++) {
-        if (n % 4096 == 0)
-            progress_show(&p->progress, capture_position(c), capture_size(c), decode_counts(p->decoder)->packets,
-                          decode_counts(p->decoder)->messages);
-        switch (capture_next(c, &packet, &why)) {
-        case CAPTURE_PACKET:
-            decode_packet(p->decoder, packet.link_type, packet.data, packet.time_ns);
-            if (live)
-                out_flush(&p->out);
-            break;
+    for (;;) {
+        switch (capture_run(c, on_packet, &in, &why)) {
         case CAPTURE_IDLE:
             decode_tick(p->decoder, now_ns());
             out_flush(&p->out);
@@ -331,18 +345,23 @@ static int read_packets(struct program *p, struct capture *c, bool live)
             say_warn("%s; everything before it is printed", why.text);
             return EXIT_CODE_INPUT;
         }
-        if (p->out.error != 0)
-            return EXIT_CODE_OK;
     }
+}
+
+/* The input is a pipe that has nothing for the moment: what is decoded so far goes out. */
+static void on_wait(void *ctx)
+{
+    out_flush(ctx);
 }
 
 static int read_files(struct program *p, const char *filter)
 {
+    const struct stream_wait wait = {on_wait, &p->out};
     int worst = EXIT_CODE_OK;
     for (size_t i = 0; i < p->settings.n_files; i++) {
         struct capture *c;
         struct why why;
-        int rc = capture_open_file(&c, p->settings.files[i], filter, &why);
+        int rc = capture_open_file(&c, p->settings.files[i], filter, &wait, &why);
         if (rc == EXIT_CODE_USAGE)
             return say_usage("filter", "%s", why.text);
         if (rc != 0) {
