@@ -413,9 +413,7 @@ void conn_accept(struct listener *l)
     }
     if (d != NULL && conn_adopt(c, d) != 0)
         return;
-    if (d == NULL) {
-        c->deadline_ms = c->since_ms + TW_DEVICE_HANDSHAKE_MS;
-        server_arm_sweep(s, c->deadline_ms);
-    }
+    if (d == NULL)
+        server_arm_sweep(s, c->since_ms + TW_DEVICE_HANDSHAKE_MS);
     start_reading(c);
 }

@@ -19,7 +19,8 @@ struct group {
 
 struct finder {
     const struct fleet *fleet;
-    tw_crypto *crypto; /* its own, so that trying keys does not push out those at work */
+    tw_crypto *crypto;      /* its own, so that trying keys does not push out those at work */
+    struct device **sorted; /* all, by version */
     struct group versions[TW_N_VERSIONS];
     struct device *recent[RECENT];
     size_t n_recent;
@@ -33,12 +34,16 @@ int finder_new(struct finder **out, const struct fleet *f)
         return -1;
     finder->fleet = f;
     *out = finder;
-    for (int v = 0; v < TW_N_VERSIONS; v++)
-        if ((finder->versions[v].devices = malloc(f->n * sizeof(struct device *))) == NULL)
-            return -1;
-    for (size_t i = 0; i < f->n; i++) {
-        struct group *g = &finder->versions[f->devices[i].version];
-        g->devices[g->n++] = &f->devices[i];
+    struct device **at = finder->sorted = malloc(f->n * sizeof(struct device *));
+    if (at == NULL)
+        return -1;
+    for (int v = 0; v < TW_N_VERSIONS; v++) {
+        struct group *g = &finder->versions[v];
+        g->devices = at;
+        for (size_t i = 0; i < f->n; i++)
+            if ((int)f->devices[i].version == v)
+                *at++ = &f->devices[i];
+        g->n = (size_t)(at - g->devices);
     }
     return tw_crypto_new(&finder->crypto, 1) == TW_OK ? 0 : -1;
 }
@@ -47,8 +52,7 @@ void finder_free(struct finder *f)
 {
     if (f == NULL)
         return;
-    for (int v = 0; v < TW_N_VERSIONS; v++)
-        free(f->versions[v].devices);
+    free(f->sorted);
     tw_crypto_free(f->crypto);
     free(f);
 }

@@ -307,7 +307,7 @@ static int send_changed(struct conn *c, struct fuzzed_reply *p)
     }
     if (p->late && c->held == NULL) {
         c->held = bytes;
-        c->held_len = len;
+        c->held_len = (uint32_t)len;
         return TW_OK;
     }
     put(c, bytes, len);

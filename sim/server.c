@@ -61,7 +61,7 @@ void server_emit(struct server *s, const struct server_event *ev)
 
 static uint64_t conn_deadline(const struct conn *c)
 {
-    return c->engine != NULL ? tw_device_deadline(c->engine) : c->deadline_ms;
+    return c->engine != NULL ? tw_device_deadline(c->engine) : c->since_ms + TW_DEVICE_HANDSHAKE_MS;
 }
 
 static void sweep(struct server *s)

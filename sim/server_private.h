@@ -63,17 +63,16 @@ struct conn {
     tw_device *engine;     /* NULL: in the lobby */
     uint8_t *lobby;        /* what came before the device was known */
     uint8_t *held;         /* a reply that goes behind the next one, see fuzzed.c */
-    size_t held_len;
     struct line *line;
     struct conn *next, *prev; /* of the server */
     struct conn *next_of_outlet, *prev_of_outlet;
     uint64_t flow, since_ms;
-    uint64_t deadline_ms; /* simulated, in the lobby */
-    struct tap *tap;      /* addresses and TCP numbers for journal and capture */
+    struct tap *tap; /* addresses and TCP numbers for journal and capture */
+    uint32_t held_len;
     uint16_t lobby_len, lobby_cap;
-    uint16_t n_queries; /* up to the first that was answered, Q13 */
-    uint16_t n_later;   /* appointments */
+    uint16_t n_later; /* appointments */
     bool closing, paused, mute, half_closed;
+    bool queried;  /* Q13 strikes the first query only */
     bool replayed; /* --fuzz-replay has had its turn */
 };
 

@@ -274,8 +274,8 @@ bool strike_request(struct conn *c, const struct tw_device_event *ev)
     struct server *s = c->server;
     struct outlet *o = c->outlet;
     uint32_t command = ev->message.command;
-    if (is_query(ev) && c->n_queries == 0) {
-        c->n_queries = 1;
+    if (is_query(ev) && !c->queried) {
+        c->queried = true;
         if (strike(c, FAULT_DROP_FIRST, command))
             return true;
     }

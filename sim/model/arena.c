@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_BLOCK = 2048, LARGEST_BLOCK = 1 << 20 }; /* bytes; blocks double in between */
+enum { FIRST_BLOCK = 2048, LARGEST_BLOCK = 1 << 16 }; /* bytes; blocks double in between */
 
 struct arena_block {
     struct arena_block *next;
@@ -23,9 +23,8 @@ void *arena_alloc(struct arena *a, size_t size)
     size = (size + align - 1) / align * align;
     struct arena_block *b = a->blocks;
     if (b == NULL || b->cap - b->used < size) {
-        size_t cap = b == NULL ? FIRST_BLOCK : b->cap < LARGEST_BLOCK ? b->cap * 2 : LARGEST_BLOCK;
-        if (cap < size)
-            cap = size;
+        a->block = a->block == 0 ? FIRST_BLOCK : a->block < LARGEST_BLOCK ? a->block * 2 : LARGEST_BLOCK;
+        size_t cap = a->block < size ? size : a->block;
         b = malloc(sizeof *b + cap);
         if (b == NULL) {
             a->failed = 1;

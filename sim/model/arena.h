@@ -8,6 +8,7 @@
 /** Zero it to begin. After a failed allocation `failed` stays set, so that a builder may ask once, at its end. */
 struct arena {
     struct arena_block *blocks;
+    size_t block; /**< bytes of the newest one, as it was when it was made: texts eat it from its end */
     int failed;
 };
 

@@ -17,7 +17,7 @@ struct slot {
 struct fleet_store {
     struct arena arena;
     struct slot *slots;
-    size_t n_slots, n_used; /* a power of two, at most half full */
+    size_t n_slots, n_used; /* a power of two, at most three quarters full */
     size_t cap;             /* devices there is room for */
 };
 
@@ -55,7 +55,7 @@ static struct slot *find_slot(const struct fleet *f, struct tw_span id)
 static bool grow_index(struct fleet *f)
 {
     struct fleet_store *st = f->store;
-    if ((st->n_used + 1) * 2 <= st->n_slots)
+    if ((st->n_used + 1) * 4 <= st->n_slots * 3)
         return true;
     size_t old_n = st->n_slots;
     struct slot *old = st->slots, *slots = calloc(old_n * 2, sizeof *slots);
@@ -202,6 +202,19 @@ static int make_plugs(struct fleet *f, struct device *d, const char *const *ids)
     return d->children != NULL ? 0 : -1;
 }
 
+int fleet_reserve(struct fleet *f, size_t n)
+{
+    struct fleet_store *st = f->store;
+    if (f->n + n <= st->cap)
+        return 0;
+    struct device *devices = realloc(f->devices, (f->n + n) * sizeof *devices);
+    if (devices == NULL)
+        return -1;
+    f->devices = devices;
+    st->cap = f->n + n;
+    return 0;
+}
+
 int fleet_add_device(struct fleet *f, const struct device *in, const char *const *child_ids, struct why *why)
 {
     struct fleet_store *st = f->store;
@@ -210,14 +223,8 @@ int fleet_add_device(struct fleet *f, const struct device *in, const char *const
                        in->id);
     if (fleet_has_id(f, span_of(in->id)))
         return why_set(why, "the id %s appears twice", in->id);
-    if (f->n == st->cap) {
-        size_t cap = st->cap == 0 ? 1 : st->cap * 2;
-        struct device *devices = realloc(f->devices, cap * sizeof *devices);
-        if (devices == NULL)
-            return why_set(why, "out of memory");
-        f->devices = devices;
-        st->cap = cap;
-    }
+    if (fleet_reserve(f, 1) != 0)
+        return why_set(why, "out of memory");
     struct device *d = &f->devices[f->n];
     *d = *in;
     d->number = (uint32_t)f->n;
@@ -324,6 +331,8 @@ int fleet_generate(struct fleet *f, const struct profile *profile, size_t n, con
 {
     int64_t owed[TW_N_VERSIONS] = {0};
     uint64_t seed = f->world.seed, attempt = 0;
+    if (fleet_reserve(f, n) != 0)
+        return why_set(why, "out of memory");
     for (size_t i = 0; i < n; i++) {
         char id[23], name[64];
         do /* two equal ids among 2^80 would be a wonder, but not an error */

@@ -252,7 +252,8 @@ int fleet_from_files(struct fleet *f, const struct devices *devices, const struc
     }
     struct house h = {.f = f, .devices = devices, .snapshot = snapshot, .problems = problems};
     size_t before = f->n;
-    int rc = collect_subs(&h) == 0 ? 0 : why_set(why, "out of memory");
+    size_t most = devices->n + (snapshot != NULL ? snapshot->n : 0);
+    int rc = fleet_reserve(f, most) == 0 && collect_subs(&h) == 0 ? 0 : why_set(why, "out of memory");
     for (size_t i = 0; rc == 0 && i < devices->n; i++)
         rc = add_entry(&h, &devices->entries[i], why);
     for (size_t i = 0; rc == 0 && snapshot != NULL && i < snapshot->n; i++) {

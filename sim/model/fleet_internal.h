@@ -12,6 +12,9 @@ static inline struct tw_span span_of(const char *s)
     return (struct tw_span){(const uint8_t *)s, strlen(s)};
 }
 
+/* Room for n more devices, no more than that: ten thousand are a megabyte. -1: no memory. */
+int fleet_reserve(struct fleet *f, size_t n);
+
 /* fleet_add() with what only a user's file knows. child_ids: of the sub-devices, "" where there is none; may be NULL. */
 int fleet_add_device(struct fleet *f, const struct device *in, const char *const *child_ids, struct why *why);
 
