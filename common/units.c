@@ -6,10 +6,30 @@
 
 static const struct units_dp codes[] = {
     {"switch", "switch", "", 0},
+    {"switch_1", "switch", "", 0},
+    {"switch_2", "switch", "", 0},
+    {"switch_3", "switch", "", 0},
+    {"switch_4", "switch", "", 0},
+    {"switch_5", "switch", "", 0},
+    {"switch_6", "switch", "", 0},
+    {"switch_7", "switch", "", 0},
+    {"switch_8", "switch", "", 0},
     {"switch_led", "switch", "", 0},
     {"switch_usb", "USB switch", "", 0},
+    {"switch_usb1", "USB switch", "", 0},
+    {"switch_usb2", "USB switch", "", 0},
     {"countdown", "countdown", "s", 0},
+    {"countdown_1", "countdown", "s", 0},
+    {"countdown_2", "countdown", "s", 0},
+    {"countdown_3", "countdown", "s", 0},
+    {"countdown_4", "countdown", "s", 0},
+    {"countdown_5", "countdown", "s", 0},
+    {"countdown_6", "countdown", "s", 0},
+    {"countdown_7", "countdown", "s", 0},
+    {"countdown_8", "countdown", "s", 0},
     {"countdown_usb", "USB countdown", "s", 0},
+    {"countdown_usb1", "USB countdown", "s", 0},
+    {"countdown_usb2", "USB countdown", "s", 0},
     {"add_ele", "energy increment", "kWh", 3},
     {"cur_current", "current", "mA", 0},
     {"cur_power", "power", "W", 1},
@@ -73,16 +93,16 @@ const struct units_dp *units_by_code(const char *code)
     return exact != NULL ? exact : find_code(code, stem_len(code));
 }
 
-/* Rows of a family; ranges because strips have several switches. */
+/* Rows of a family. The code is that of the first; those of a strip's further switches follow it in the list above. */
 static const struct row {
     enum units_family family;
     uint32_t first, last;
     const char *code;
 } rows[] = {
-    {UNITS_FAMILY_METERING, 1, 6, "switch"},
-    {UNITS_FAMILY_METERING, 7, 8, "switch_usb"},
-    {UNITS_FAMILY_METERING, 9, 14, "countdown"},
-    {UNITS_FAMILY_METERING, 15, 16, "countdown_usb"},
+    {UNITS_FAMILY_METERING, 1, 6, "switch_1"},
+    {UNITS_FAMILY_METERING, 7, 8, "switch_usb1"},
+    {UNITS_FAMILY_METERING, 9, 14, "countdown_1"},
+    {UNITS_FAMILY_METERING, 15, 16, "countdown_usb1"},
     {UNITS_FAMILY_METERING, 17, 17, "add_ele"},
     {UNITS_FAMILY_METERING, 18, 18, "cur_current"},
     {UNITS_FAMILY_METERING, 19, 19, "cur_power"},
@@ -94,11 +114,11 @@ static const struct row {
     {UNITS_FAMILY_METERING, 25, 25, "electricity_coe"},
     {UNITS_FAMILY_METERING, 26, 26, "fault"},
     {UNITS_FAMILY_METERING, 38, 38, "relay_status"}, /* 39 to 46: two layouts, so no guess */
-    {UNITS_FAMILY_PLAIN, 1, 8, "switch"},
-    {UNITS_FAMILY_PLAIN, 9, 16, "countdown"},
+    {UNITS_FAMILY_PLAIN, 1, 8, "switch_1"},
+    {UNITS_FAMILY_PLAIN, 9, 16, "countdown_1"},
     {UNITS_FAMILY_PLAIN, 38, 38, "relay_status"},
-    {UNITS_FAMILY_WALL_SWITCH, 1, 6, "switch"},
-    {UNITS_FAMILY_WALL_SWITCH, 7, 12, "countdown"},
+    {UNITS_FAMILY_WALL_SWITCH, 1, 6, "switch_1"},
+    {UNITS_FAMILY_WALL_SWITCH, 7, 12, "countdown_1"},
     {UNITS_FAMILY_WALL_SWITCH, 14, 14, "relay_status"},
     {UNITS_FAMILY_WALL_SWITCH, 15, 15, "light_mode"},
     {UNITS_FAMILY_WALL_SWITCH, 16, 16, "switch_backlight"},
@@ -137,7 +157,7 @@ const struct units_dp *units_by_id(enum units_family family, uint32_t dp_id)
 {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (rows[i].family == family && dp_id >= rows[i].first && dp_id <= rows[i].last)
-            return units_by_code(rows[i].code);
+            return units_by_code(rows[i].code) + (dp_id - rows[i].first);
     }
     return NULL;
 }

@@ -73,6 +73,26 @@ static void one_number_means_different_things(void **state)
     assert_null(units_by_id(UNITS_FAMILY_UNKNOWN, 1));
 }
 
+/* Two data points under one name would be one column of a table. */
+static void no_code_stands_for_two_data_points_of_a_family(void **state)
+{
+    (void)state;
+    for (int family = UNITS_FAMILY_METERING; family <= UNITS_FAMILY_BULB; family++)
+        for (uint32_t a = 1; a < 128; a++)
+            for (uint32_t b = a + 1; b < 128; b++) {
+                const struct units_dp *one = units_by_id((enum units_family)family, a);
+                const struct units_dp *other = units_by_id((enum units_family)family, b);
+                if (one != NULL && other != NULL)
+                    assert_string_not_equal(one->code, other->code);
+            }
+    assert_string_equal(units_by_id(UNITS_FAMILY_METERING, 6)->code, "switch_6");
+    assert_string_equal(units_by_id(UNITS_FAMILY_METERING, 8)->code, "switch_usb2");
+    assert_string_equal(units_by_id(UNITS_FAMILY_METERING, 10)->code, "countdown_2");
+    assert_string_equal(units_by_id(UNITS_FAMILY_METERING, 16)->code, "countdown_usb2");
+    assert_string_equal(units_by_id(UNITS_FAMILY_PLAIN, 16)->code, "countdown_8");
+    assert_string_equal(units_by_id(UNITS_FAMILY_WALL_SWITCH, 12)->code, "countdown_6");
+}
+
 static void codes_are_known_with_and_without_numbers(void **state)
 {
     (void)state;
@@ -121,6 +141,7 @@ int main(void)
         cmocka_unit_test(what_is_no_integer_stays_as_it_is),
         cmocka_unit_test(families_are_told_by_their_data_points),
         cmocka_unit_test(one_number_means_different_things),
+        cmocka_unit_test(no_code_stands_for_two_data_points_of_a_family),
         cmocka_unit_test(codes_are_known_with_and_without_numbers),
         cmocka_unit_test(categories_name_families),
         cmocka_unit_test(phase_blocks_are_read),
