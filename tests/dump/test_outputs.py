@@ -71,6 +71,16 @@ class Golden(OutputTest):
         self.golden("data.csv", dump("-r", self.capture(), *self.devices, "-T", "csv").stdout)
         self.golden("data-key.csv", dump("-r", self.capture(), "--key", KEY.decode(), "-T", "csv").stdout)
 
+    def test_csv_has_a_column_per_data_point(self):
+        """Of a strip that no device list describes, too."""
+        talk = Talk("3.3", rounds=0)
+        dps = {"1": True, "2": False, "3": True, "7": True, "9": 1, "10": 2, "18": 3, "19": 4, "20": 5}
+        talk.device(0x08, {"dps": dps}, 0)
+        out = dump("-r", mangle.save(self.path("x"), segments(talk.frames)), "--key", KEY.decode(), "-T", "csv").stdout
+        self.assertEqual(out.splitlines()[0].split(",")[4:], ["switch_1", "switch_2", "switch_3", "switch_usb1", "countdown_1 [s]",
+                                                              "countdown_2 [s]", "cur_current [mA]", "cur_power [W]", "cur_voltage [V]"])
+        self.assertEqual(out.splitlines()[1].split(",")[4:], ["true", "false", "true", "true", "1", "2", "3", "0.4", "0.5"])
+
     def test_fields(self):
         fields = [a for f in ("time", "device", "name", "dir", "cmd", "cmd_name", "seq", "dp.19", "dp.cur_power", "json.t", "reply_ms",
                               "length") for a in ("-e", f)]
@@ -97,6 +107,37 @@ class Golden(OutputTest):
         self.assertEqual(result.returncode, 0)
         self.assertIn("no power", result.stderr)
         xml.dom.minidom.parse(str(self.path("p.svg")))
+
+
+class Text(OutputTest):
+    """What a person reads instead of a body."""
+
+    def lines(self, version, say):
+        talk = Talk(version, rounds=1)
+        say(talk)
+        return dump("-r", mangle.save(self.path("x"), segments(talk.frames)), *self.devices).stdout
+
+    def test_questions_name_what_they_ask_for(self):
+        def say(talk):
+            talk.client(0x12, {"dpId": [18, 19, 99]})
+            talk.client(0x0D, {"dps": {"1": None, "20": None, "98": None}})
+            talk.client(0x12, {"dpId": "odd"})
+        text = self.lines("3.3", say)
+        self.assertIn("UPDATEDPS           4  asks for cur_current, cur_power, 99\n", text)
+        self.assertIn("CONTROL_NEW         5  asks for switch_1, cur_voltage, 98\n", text)
+        self.assertIn('UPDATEDPS           6  {"dpId":"odd"}\n', text)
+        self.assertIn("HEART_BEAT          3  alive?\n", text)
+
+    def test_device_that_knows_no_handshake(self):
+        """It answers START by an error (spec section 4.3), which is no nonce and no missing reply."""
+        def say(talk):
+            talk.client(0x03, {})
+            talk.device(0x03, "parse data error", 4, retcode=1)
+            talk.client(0x09, b"")
+            talk.device(0x09, b"", 0)
+        text = self.lines("3.3", say)
+        self.assertIn("START               4  return code 1, parse data error\n", text)
+        self.assertNotIn("!", text)
 
 
 class Verdicts(OutputTest):

@@ -97,17 +97,74 @@ static void put_phase(char *piece, size_t cap, const char *name, const struct un
              (unsigned)p->milliampere, (unsigned)p->watt);
 }
 
+enum { LABEL_MAX = 96 };
+
+/* The name of a data point, or its number. */
+static void write_dp_label(char label[LABEL_MAX], const struct meaning *m, uint32_t dp_id)
+{
+    if (m->code[0] != '\0')
+        snprintf(label, LABEL_MAX, "%s", m->code);
+    else
+        snprintf(label, LABEL_MAX, "%u", (unsigned)dp_id);
+}
+
+/* "asks for cur_current", and the next ones without these words. */
+static void put_asked(struct text *t, struct seen *s, uint32_t dp_id, bool *first)
+{
+    char label[LABEL_MAX], piece[LABEL_MAX + 16];
+    struct meaning m = meaning_of(s, dp_id);
+    write_dp_label(label, &m, dp_id);
+    snprintf(piece, sizeof piece, "%s%s", *first ? "asks for " : "", label);
+    put_piece(t, span_of(piece), *first);
+    *first = false;
+}
+
+/* Values that are all null: so device22 and sub-devices are asked (spec section 8 of device-behaviour). */
+static bool asks_by_null(struct seen *s)
+{
+    struct tw_dp dp;
+    bool any = false;
+    for (size_t pos = 0; tw_dps_next(&dp, &pos, s->body.dps) == 1; any = true)
+        if (dp.value.type != TW_VALUE_NULL)
+            return false;
+    return any && s->record.dir == RECORD_TO_DEVICE;
+}
+
+static uint32_t read_dp_id(struct tw_span s)
+{
+    uint32_t id = 0;
+    for (size_t i = 0; i < s.len && s.len <= 9; i++)
+        id = s.data[i] >= '0' && s.data[i] <= '9' ? 10 * id + (uint32_t)(s.data[i] - '0') : 0;
+    return id;
+}
+
+/* The body of UPDATEDPS: {"dpId":[18,19,20]}. */
+static void put_refreshed(struct text *t, struct seen *s, bool *first)
+{
+    struct tw_span name;
+    struct tw_value list, id;
+    for (size_t pos = 0; tw_json_next_member(&name, &list, &pos, s->body.json) == 1;) {
+        if (name.len != 4 || memcmp(name.data, "dpId", 4) != 0 || list.type != TW_VALUE_ARRAY)
+            continue;
+        for (size_t at = 0; tw_json_next_element(&id, &at, list.text) == 1;)
+            if (read_dp_id(id.text) > 0)
+                put_asked(t, s, read_dp_id(id.text), first);
+    }
+}
+
 static void put_data_points(struct text *t, struct seen *s, bool *first)
 {
     struct tw_dp dp;
     struct units_phase phase;
-    char piece[4400], label[96];
+    char piece[4400], label[LABEL_MAX];
+    bool asks = asks_by_null(s);
     for (size_t pos = 0; tw_dps_next(&dp, &pos, s->body.dps) == 1;) {
         struct meaning m = meaning_of(s, dp.id);
-        if (m.code[0] != '\0')
-            snprintf(label, sizeof label, "%s", m.code);
-        else
-            snprintf(label, sizeof label, "%u", (unsigned)dp.id);
+        if (asks) {
+            put_asked(t, s, dp.id, first);
+            continue;
+        }
+        write_dp_label(label, &m, dp.id);
         if (strncmp(m.code, "phase_", 6) == 0 && dp.value.type == TW_VALUE_STRING &&
             units_phase(&phase, dp.value.text) == 0) {
             put_phase(piece, sizeof piece, label, &phase);
@@ -117,6 +174,19 @@ static void put_data_points(struct text *t, struct seen *s, bool *first)
         }
         put_piece(t, span_of(piece), *first);
         *first = false;
+    }
+}
+
+/* What a message says by its command alone. */
+static const char *without_body(const struct seen *s)
+{
+    if (s->record.dir != RECORD_TO_DEVICE)
+        return s->record.retcode == 0 ? "ok" : "empty";
+    switch (s->record.cmd) {
+    case TW_CMD_HEART_BEAT: return "alive?";
+    case TW_CMD_DP_QUERY:
+    case TW_CMD_DP_QUERY_NEW: return "asks for everything";
+    default: return "empty";
     }
 }
 
@@ -150,11 +220,13 @@ static void put_body(struct text *t, struct seen *s, bool *first)
         *first = false;
     }
     put_data_points(t, s, first);
+    if (s->record.cmd == TW_CMD_UPDATEDPS && s->record.dir == RECORD_TO_DEVICE)
+        put_refreshed(t, s, first);
     if (!*first)
         return;
     *first = false;
     if (s->record.dir == RECORD_TO_DEVICE && is_usual_body(s))
-        put_piece(t, span_of(s->record.cmd == TW_CMD_HEART_BEAT ? "alive?" : "asks for everything"), true);
+        put_piece(t, span_of(without_body(s)), true);
     else
         put_piece(t, s->body.json, true);
 }
@@ -174,19 +246,16 @@ static void put_discovery(struct text *t, const struct tw_discovery *d)
     put_piece(t, span_of(piece), true);
 }
 
-static void put_hidden(struct text *t, const struct seen *s)
+/* What stands in a step of the handshake; NULL: this is none. Devices that know no handshake answer START by an error. */
+static const char *handshake_content(const struct seen *s)
 {
-    static const char *const texts[] = {
-        [TW_CMD_SESS_KEY_NEG_START] = "client nonce (hidden)",
-        [TW_CMD_SESS_KEY_NEG_RESP] = "device nonce and proof (hidden)",
-        [TW_CMD_SESS_KEY_NEG_FINISH] = "proof (hidden)",
-    };
-    put_piece(t, span_of(texts[s->record.cmd]), true);
-}
-
-static bool is_handshake(const struct seen *s)
-{
-    return s->record.cmd >= TW_CMD_SESS_KEY_NEG_START && s->record.cmd <= TW_CMD_SESS_KEY_NEG_FINISH;
+    bool from_device = s->record.dir == RECORD_FROM_DEVICE;
+    switch (s->record.cmd) {
+    case TW_CMD_SESS_KEY_NEG_START: return from_device ? NULL : "client nonce (hidden)";
+    case TW_CMD_SESS_KEY_NEG_RESP: return "device nonce and proof (hidden)";
+    case TW_CMD_SESS_KEY_NEG_FINISH: return from_device ? NULL : "proof (hidden)";
+    default: return NULL;
+    }
 }
 
 static void put_plain(struct text *t, const struct seen *s, bool *first)
@@ -228,12 +297,12 @@ static void put_content(struct text *t, struct seen *s)
     }
     if (s->has_body)
         put_body(t, s, &first);
-    else if (s->record.payload.len > 0 && is_handshake(s) && !t->show_keys)
-        put_hidden(t, s);
+    else if (s->record.payload.len > 0 && handshake_content(s) != NULL && !t->show_keys)
+        put_piece(t, span_of(handshake_content(s)), first);
     else if (s->record.payload.len > 0)
         put_plain(t, s, &first);
     else if (first)
-        put_piece(t, span_of(s->record.retcode == 0 ? "ok" : "empty"), true);
+        put_piece(t, span_of(without_body(s)), true);
 }
 
 static struct tw_span label_of(const struct seen *s)
@@ -378,7 +447,7 @@ static void put_details(struct text *t, const struct seen *s)
         out_text(t->out, text);
     }
     out_text(t->out, "\n");
-    if (r->payload.len > 0 && (t->show_keys || !is_handshake(s))) {
+    if (r->payload.len > 0 && (t->show_keys || handshake_content(s) == NULL)) {
         out_text(t->out, "    ");
         out_clean(t->out, r->payload);
         out_text(t->out, "\n");

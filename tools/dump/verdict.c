@@ -137,7 +137,8 @@ static void take_request(struct verdict_state *v, const struct tw_message *m, ui
     v->requests[v->n_requests++] = (struct verdict_request){m->command, m->seq, time_ns, false};
 }
 
-/* 3.1 to 3.3 echo the sequence number (heart beats: 0), later versions answer in order. */
+/* 3.1 to 3.3 echo the sequence number (heart beats: 0), later versions answer in order. A device without handshakes
+ * answers START by an error of the same number. */
 static uint64_t take_reply(struct verdict_state *v, const struct tw_message *m, uint64_t time_ns)
 {
     uint32_t request = m->command == TW_CMD_SESS_KEY_NEG_RESP ? (uint32_t)TW_CMD_SESS_KEY_NEG_START : m->command;
@@ -189,16 +190,16 @@ struct verdict verdict_of(struct verdict_state *v, const struct tw_observed *ev,
 static void say_no_reply(struct verdict_state *v, enum verdict_end end, const struct verdict_request *r)
 {
     static const char *const texts[] = {
-        [VERDICT_GOES_ON] = "within 5 s: 'tuya-ctl diagnose' finds out why",
-        [VERDICT_CLIENT_CLOSED] = "before the client closed the connection: 'tuya-ctl diagnose' finds out why",
-        [VERDICT_DEVICE_CLOSED] = "but the device closed the connection: 'tuya-ctl diagnose' finds out why",
-        [VERDICT_RESET] = "before the connection was reset or given up: 'tuya-ctl diagnose' finds out why",
-        [VERDICT_CAPTURE_OVER] = "before the capture ended: capture longer to see whether one comes",
+        [VERDICT_GOES_ON] = " within 5 s: 'tuya-ctl diagnose' finds out why",
+        [VERDICT_CLIENT_CLOSED] = " before the client closed the connection: 'tuya-ctl diagnose' finds out why",
+        [VERDICT_DEVICE_CLOSED] = " but the device closed the connection: 'tuya-ctl diagnose' finds out why",
+        [VERDICT_RESET] = " before the connection was reset or given up: 'tuya-ctl diagnose' finds out why",
+        [VERDICT_CAPTURE_OVER] = " before the capture ended: capture longer to see whether one comes",
     };
     const char *name = tw_command_name(r->command), *text = texts[end];
     if (r->command == TW_CMD_SESS_KEY_NEG_START && end != VERDICT_CAPTURE_OVER)
-        text = "of the device: so it takes a key that is not its own; compare the client's key with it";
-    SAY(v, "no reply to %s with seq %" PRIu32 " %s", name != NULL ? name : "a request", r->seq, text);
+        text = ": a device is silent to a wrong key, or a wrong version; 'tuya-ctl diagnose' tells which";
+    SAY(v, "no reply to %s with seq %" PRIu32 "%s", name != NULL ? name : "a request", r->seq, text);
 }
 
 bool verdict_no_reply(struct verdict_state *v, enum verdict_end end, uint64_t time_ns,
