@@ -315,6 +315,7 @@ static uint64_t play(const uint8_t *data, size_t size, uint64_t cuts)
     memset(&w, 0, sizeof w);
     w.context = data[0];
     w.version = (enum tw_version)fuzz_context_version(data[0]);
+    fuzz_gates.version = (unsigned)w.version;
     w.cut = cuts != 0;
     w.cuts.state = cuts;
     struct tape tape = {data + 1, size - 1, 0};

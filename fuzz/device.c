@@ -377,6 +377,7 @@ static uint64_t play(const uint8_t *data, size_t size, uint64_t cuts)
                (context & CONTEXT_VENDOR_READ ? TW_DEVICE_VENDOR_READ : 0u) |
                (context & CONTEXT_KEY_ZERO ? TW_DEVICE_KEY_ZERO : 0u);
     w.host = hosts[w.manual];
+    fuzz_gates.version = (unsigned)w.version;
     randomness = 0;
     struct tape tape = {data + 1, size - 1, 0};
     struct tape_record t;

@@ -57,7 +57,10 @@ static void seen(void *ctx, struct seen *s)
     CHECK(tw_json_check(json) == TW_OK || levels(json) == TW_JSON_DEPTH_MAX + 1);
     CHECK(memchr(json.data, '\n', json.len) == NULL);
     r->fold = fuzz_rng_next(&(struct fuzz_rng){r->fold ^ fuzz_hash(json.data, json.len)});
-    fuzz_gate(s->record.integrity == RECORD_INTEGRITY_OK);
+    if (s->record.version >= 0) /* what could not be opened often does not tell: then that of the frame before */
+        fuzz_gates.version = (unsigned)s->record.version;
+    if (s->record.framing >= 0) /* not what is said about a connection */
+        fuzz_gate(s->record.integrity == RECORD_INTEGRITY_OK);
     for (int i = 0; i < 3; i++)
         if (r->outputs[i] != NULL)
             r->outputs[i]->seen(r->outputs[i], s);

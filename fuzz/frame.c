@@ -160,6 +160,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     uint64_t hash = fuzz_hash(data, size);
     uint8_t context = data[0];
+    fuzz_gates.version = fuzz_context_version(context);
     struct tw_frame_rules rules = {
         .integrity = tw_version_traits((enum tw_version)fuzz_context_version(context))->integrity,
         .direction = context & FUZZ_CONTEXT_FROM_DEVICE ? TW_FROM_DEVICE : TW_TO_DEVICE,

@@ -286,6 +286,7 @@ static void play(uint64_t fold[2], const uint8_t *data, size_t size, uint64_t cu
     memset(&w, 0, sizeof w);
     w.context = data[0];
     w.version = (enum tw_version)fuzz_context_version(data[0]);
+    fuzz_gates.version = (unsigned)w.version;
     w.cut = cuts != 0;
     w.cuts.state = cuts;
     struct tape tape = {data + 1, size - 1, 0};

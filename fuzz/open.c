@@ -201,6 +201,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .no_key = (data[0] & CONTEXT_NO_KEY) != 0,
     };
     struct tw_frame_rules rules = {.integrity = tw_version_traits(c.version)->integrity, .direction = c.direction};
+    fuzz_gates.version = (unsigned)c.version;
     data++, size--;
     for (int n = 0; n < FRAMES_MAX; n++) {
         struct tw_frame f;

@@ -277,6 +277,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     memset(&w, 0, sizeof w);
     w.version = (enum tw_version)fuzz_context_version(data[0]);
+    fuzz_gates.version = (unsigned)w.version;
     w.client_random = (uint64_t)(data[0] >> 3) * 16;
     device_random = 0;
     w.cuts.state = fuzz_hash(data, size);

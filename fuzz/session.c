@@ -190,6 +190,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (crypto == NULL)
         CHECK(tw_crypto_new(&crypto, 4) == TW_OK);
     struct world w = {.version = data[0] & 1 ? TW_V35 : TW_V34, .random = (uint64_t)(data[0] >> 1) * 16};
+    fuzz_gates.version = (unsigned)w.version;
     struct tape tape = {data + 1, size - 1, 0};
     struct tape_record t;
     connect_ends(&w);

@@ -23,14 +23,14 @@ const uint8_t fuzz_udp_key[16] = {0x6c, 0x1e, 0xc8, 0xe2, 0xbb, 0x9b, 0xb5, 0x9a
                                   0xb5, 0x0b, 0x0d, 0xaf, 0x64, 0x9b, 0x41, 0x0a};
 const char fuzz_device_id[] = "fake0000000000000000id";
 
-struct fuzz_gates fuzz_gates;
+struct fuzz_gates fuzz_gates = {.version = FUZZ_NO_VERSION};
 const struct fuzz_witness *fuzz_witness;
 
 /* see fuzz.h */
 void fuzz_gate(bool passed)
 {
-    fuzz_gates.tried++;
-    fuzz_gates.passed += passed;
+    fuzz_gates.tried[fuzz_gates.version]++;
+    fuzz_gates.passed[fuzz_gates.version] += passed;
 }
 
 /* see fuzz.h */

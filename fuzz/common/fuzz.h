@@ -36,10 +36,12 @@ extern struct fuzz_harness fuzz_harness; /* chosen when it is loaded: afl.c */
 extern const struct fuzz_harness fuzz_harness;
 #endif
 
-/** How many inputs reached the integrity check (or, for texts, the parser), and how many passed. A harness calls
- * fuzz_gate() once per frame or text that it opened; the runner prints the rate. */
+/** How many inputs reached the integrity check (or, for texts, the parser), and how many passed, by version. A harness says
+ * which version is at work, and calls fuzz_gate() once per frame or text that it opened; the runner prints the rates. */
+enum { FUZZ_N_VERSIONS = 5, FUZZ_NO_VERSION = FUZZ_N_VERSIONS };
 struct fuzz_gates {
-    uint64_t tried, passed;
+    unsigned version; /**< 0 for 3.1 .. 4 for 3.5, or FUZZ_NO_VERSION */
+    uint64_t tried[FUZZ_N_VERSIONS + 1], passed[FUZZ_N_VERSIONS + 1];
 };
 extern struct fuzz_gates fuzz_gates;
 void fuzz_gate(bool passed);
@@ -56,7 +58,7 @@ extern const char fuzz_device_id[];           /**< "fake0000000000000000id" */
 _Noreturn void fuzz_failed(const char *condition, const char *file, int line);
 
 /** Context bits of streams and texts: which version, which direction, and four free bits. */
-enum { FUZZ_N_VERSIONS = 5, FUZZ_CONTEXT_FROM_DEVICE = 0x08 };
+enum { FUZZ_CONTEXT_FROM_DEVICE = 0x08 };
 unsigned fuzz_context_version(uint8_t context); /**< 0 for 3.1 .. 4 for 3.5: the low three bits, modulo 5 */
 
 /** A tw_random_fn whose bytes count up: ctx is a uint64_t that the harness sets before each input. Never fails. */

@@ -140,13 +140,25 @@ static void replay(const struct inputs *in, bool verbose, size_t every)
     printf("fuzz_%s: %zu inputs replayed: %s\n", fuzz_harness.name, n, fuzz_harness.claim);
 }
 
-/* @return percent that got past the check */
+/* @return percent that got past the check, of the version that has the least; a few tries are no rate */
 static double print_gates(const char *how)
 {
-    double rate = fuzz_gates.tried == 0 ? 0.0 : 100.0 * (double)fuzz_gates.passed / (double)fuzz_gates.tried;
-    printf("fuzz_%s: %s mutation: %llu of %llu got past the check, %.1f %%\n", fuzz_harness.name, how,
-           (unsigned long long)fuzz_gates.passed, (unsigned long long)fuzz_gates.tried, rate);
-    return rate;
+    enum { TRIES_MIN = 100 };
+    static const char *const versions[] = {"3.1", "3.2", "3.3", "3.4", "3.5", "all"};
+    double least = 100.0;
+    uint64_t all = 0;
+    printf("fuzz_%s: %s mutation, past the check:", fuzz_harness.name, how);
+    for (int v = 0; v <= FUZZ_N_VERSIONS; v++) {
+        uint64_t tried = fuzz_gates.tried[v];
+        double rate = tried == 0 ? 0.0 : 100.0 * (double)fuzz_gates.passed[v] / (double)tried;
+        if (tried > 0)
+            printf("%s %s %.1f %% of %llu", all > 0 ? "," : "", versions[v], rate, (unsigned long long)tried);
+        if (tried >= TRIES_MIN && rate < least)
+            least = rate;
+        all += tried;
+    }
+    printf("%s\n", all == 0 ? " nothing was tried" : "");
+    return all < TRIES_MIN ? 0.0 : least;
 }
 
 /* Run n mutants of the inputs, made by the harness's own mutator (crossing every fourth) or blindly. The last mutant
@@ -155,7 +167,7 @@ static double mutate(const struct inputs *in, uint64_t n, uint64_t seed, bool bl
 {
     struct fuzz_rng rng = {seed};
     fuzz_fallback_seed(seed);
-    fuzz_gates = (struct fuzz_gates){0};
+    fuzz_gates = (struct fuzz_gates){.version = FUZZ_NO_VERSION};
     uint8_t *buf = must(malloc(INPUT_MAX));
     for (uint64_t i = 0; i < n; i++) {
         const struct input *a = &in->at[fuzz_rng_below(&rng, in->n)], *b = &in->at[fuzz_rng_below(&rng, in->n)];
@@ -205,7 +217,7 @@ static int usage(FILE *to, int status)
         "  -v, --verbose     name each file before it runs\n"
         "  --mutate N        instead of replaying: N mutants made by the re-sealing mutator\n"
         "  --blind N         N mutants made without it, to compare\n"
-        "  --min-rate P      with --mutate: fail if less than P percent got past the check\n"
+        "  --min-rate P      with --mutate: fail if less than P percent got past the check, in any version\n"
         "  --seed S          for both (default 1)\n"
         "  --keep FILE       for both: the mutant that runs is in FILE, also after a crash\n"
         "  --speed SECONDS   replay again and again, print executions per second\n"
