@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import weakref
 
 from tuyapeer import Client
 
@@ -70,6 +71,7 @@ class Sim:
     def __init__(self, *options, journal=False, control=False, port=0, env=None):
         """journal: keep a journal file. control: open the control API on an ephemeral port."""
         self.folder = tempfile.mkdtemp(prefix="tuya-sim-test-")
+        self.remove_folder = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)  # at the latest at exit
         self.options = [str(o) for o in options]
         if port is not None:
             self.options += ["--port", str(port)]
@@ -162,7 +164,7 @@ class Sim:
         self.kill()
         if failed:
             print(f"--- {' '.join(['tuya-sim', *self.options])}", self.output(), "---", sep="\n", file=sys.stderr)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.remove_folder()
 
     # --- what it says
 
