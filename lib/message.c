@@ -101,14 +101,12 @@ static inline int take_header(struct tw_message *m, struct tw_span *s)
 {
     if (!begins_version(*s) || tw_command_is_handshake(m->command)) /* nonces may look like anything */
         return TW_OK;
-    struct cursor c = cursor_on(*s);
-    struct tw_span version = cursor_take(&c, VERSION_LEN);
-    m->header.check = cursor_be32(&c);
-    m->header.counter = cursor_be32(&c);
-    m->header.source = cursor_be32(&c);
-    if (c.ran_out)
+    if (s->len < TW_HEADER_LEN)
         return TW_E_PAYLOAD;
-    memcpy(m->header.version, version.data, VERSION_LEN);
+    memcpy(m->header.version, s->data, VERSION_LEN);
+    m->header.check = load_be32(s->data + 3);
+    m->header.counter = load_be32(s->data + 7);
+    m->header.source = load_be32(s->data + 11);
     m->has_header = true;
     *s = after(*s, TW_HEADER_LEN);
     return TW_OK;
@@ -116,22 +114,20 @@ static inline int take_header(struct tw_message *m, struct tw_span *s)
 
 /* ---- ECB ------------------------------------------------------------------------------------------------------ */
 
-/* The last n bytes of a big-endian word; all of them for 8 and more. */
-static inline uint64_t last_bytes(unsigned n)
-{
-    return n >= 8 ? UINT64_MAX : (UINT64_C(1) << 8 * n) - 1;
-}
-
 /* see internal.h; in the same time whatever the padding */
 size_t tw__padding(const uint8_t *plain, size_t len)
 {
+    /* From the n-th byte on: a mask of the last n bytes of a block. All of it lies in one line of the cache. */
+    static const _Alignas(2 * TW__BLOCK) uint8_t masks[2 * TW__BLOCK] = {
+        [TW__BLOCK] = 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF};
     const uint8_t *last = plain + len - TW__BLOCK;
     unsigned n = last[TW__BLOCK - 1];
     if (n == 0 || n > TW__BLOCK)
         return 0;
-    uint64_t pads = n * UINT64_C(0x0101010101010101);
-    uint64_t wrong =
-        ((load_be64(last + 8) ^ pads) & last_bytes(n)) | ((load_be64(last) ^ pads) & last_bytes(n > 8 ? n - 8 : 0));
+    uint64_t pads = n * UINT64_C(0x0101010101010101), text[2], mask[2];
+    memcpy(text, last, sizeof text);
+    memcpy(mask, masks + n, sizeof mask);
+    uint64_t wrong = ((text[0] ^ pads) & mask[0]) | ((text[1] ^ pads) & mask[1]);
     return wrong == 0 ? n : 0;
 }
 
@@ -289,8 +285,8 @@ static inline void set_payload(struct tw_message *m, const uint8_t *data, size_t
 
 /* ---- opening, by the check value of the frame ----------------------------------------------------------------- */
 
-static int open_crc(struct tw_message *m, tw_crypto *c, const struct tw_frame *f, const uint8_t *key, uint8_t *buf,
-                    size_t cap, unsigned flags)
+static int open_crc(struct tw_message *m, tw_crypto *c, const struct tw_frame *f, const struct tw_version_traits *t,
+                    const uint8_t *key, uint8_t *buf, size_t cap, unsigned flags)
 {
     if (!tw_frame_crc_matches(f) && !(flags & TW_OPEN_ZERO_CRC && load_be32(f->check.data) == 0))
         return TW_E_INTEGRITY;
@@ -299,7 +295,7 @@ static int open_crc(struct tw_message *m, tw_crypto *c, const struct tw_frame *f
     if (rc != TW_OK)
         return rc;
 
-    if (tw_version_traits(m->version)->with_header == TW_ENCODING_B64) {
+    if (t->with_header == TW_ENCODING_B64) {
         if (s.len >= VERSION_LEN && memcmp(s.data, "3.1", VERSION_LEN) == 0) {
             rc = open_signed(m, &s, c, key, buf, cap, flags);
             if (rc != TW_OK)
@@ -384,11 +380,12 @@ int tw_message_open(struct tw_message *out, tw_crypto *c, const struct tw_frame 
                     enum tw_direction dir, const uint8_t *key, uint8_t *buf, size_t cap, unsigned flags)
 {
     begin(out, f, v, dir);
+    const struct tw_version_traits *t = tw_version_traits(v);
     int rc = TW_E_ARGUMENT;
-    if (tw_version_traits(v) == NULL)
+    if (t == NULL)
         goto done;
     switch (f->integrity) {
-    case TW_INTEGRITY_CRC32: rc = open_crc(out, c, f, key, buf, cap, flags); break;
+    case TW_INTEGRITY_CRC32: rc = open_crc(out, c, f, t, key, buf, cap, flags); break;
     case TW_INTEGRITY_HMAC: rc = open_hmac(out, c, f, key, buf, cap, flags); break;
     case TW_INTEGRITY_GCM: rc = open_gcm(out, c, f, key, buf, cap, flags); break;
     }
