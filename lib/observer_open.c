@@ -144,6 +144,10 @@ static bool try_local(tw_observer *o, struct tw_message *m, const struct tw_fram
         return false;
     o->local = index;
     tw__keyring_fitted(o->ring, index);
+    /* What was expected of this connection was expected of another device: its address has been given away. */
+    bool is_other = o->hint_local != TW_NO_INDEX && o->hint_local != index;
+    if (is_other || o->hint_version < 0)
+        o->hint_version = o->ring->keys[index]->version;
     return true;
 }
 
@@ -331,12 +335,15 @@ static void open_crc(tw_observer *o, struct tw_observed *ev, enum tw_direction d
     struct tw_span content = behind_retcode(f->body, dir);
     enum form form = form_of(content);
     struct version_guess guess = crc_version(o, form, content);
+    int hint = o->hint_version;
     bool encrypted = form == FORM_SIGNED || form == FORM_HEADER || form == FORM_BLOCKS;
     const uint8_t *key = o->local != TW_NO_INDEX ? local_key(o, o->local) : NULL;
     struct tw_message *m = &ev->message;
     int rc = encrypted ? open_local(o, m, f, guess.version, dir) : open_with(o, m, f, guess.version, dir, key);
     if (rc == TW_E_NO_KEY && !tw_frame_crc_matches(f))
         rc = TW_E_INTEGRITY; /* no key opens a damaged frame */
+    if (o->hint_version != hint)
+        guess = crc_version(o, form, content); /* the key that fits knows better; 3.2 and 3.3 open alike */
     ev->message.version = guess.version;
     ev->version_known = guess.stands;
     if (guess.certain && rc != TW_E_INTEGRITY)

@@ -94,6 +94,19 @@ class Keys(DumpTest):
         got = records("-r", path, "--key", KEY.decode(), "--key", WRONG, "--strict")
         self.assertEqual(seen(got), expected(a.said) + 2 * expected(b.said) + expected(a.said))
 
+    def test_address_of_a_device_of_another_version(self):
+        """One address, devices of 3.2 and 3.3 one after the other: the key tells which it is, not the address."""
+        a, b = Talk("3.2", key=KEY, rounds=1), Talk("3.3", key=WRONG.encode(), rounds=1)
+        a.device(0x0A, "json obj data unvalid", 1, retcode=1)  # in clear: only 3.2 does that
+        packets = []
+        for n, talk in enumerate((a, b, a, b)):
+            packets += segments(talk.frames, client=("192.0.2.7", 50000 + n), start_ns=(1700000000 + n) * 10**9)
+        self.path("d.json").write_text(json.dumps([{"id": f"fake0000000000000000i{n}", "key": t.key.decode(), "version": t.version}
+                                                   for n, t in enumerate((a, b))]))
+        got = records("-r", mangle.save(self.path("x"), packets), "--devices", self.path("d.json"))
+        versions = [{r["version"] for r in got if r["flow"] == flow and r["key"] == "local"} for flow in (1, 2, 3, 4)]
+        self.assertEqual(versions, [{"3.2"}, {"3.3"}, {"3.2"}, {"3.3"}])
+
     def test_key_log_opens_what_lacks_its_handshake(self):
         for version in ("3.4", "3.5"):
             talk, path = self.capture(version)
