@@ -10,10 +10,12 @@ stream is cut, in which order segments arrive, how often, under which headers, i
 """
 
 import gzip
+import json
 import random
 import socket
 import struct
 import sys
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -107,6 +109,14 @@ def seen(records):
     """The same from records of tuya-dump --json. Requests without reply have records, too, which are no messages."""
     return [{k: r[k] for k in ("dir", "cmd", "seq", "retcode", "payload", "hex")} for r in records
             if r["cmd"] is not None or r["error"] is not None]
+
+
+def announce(body):
+    """A broadcast of 3.3, with its frame."""
+    plain = json.dumps(body, separators=(",", ":")).encode()
+    cipher = peer.ecb(peer.UDP_KEY, peer.pad(plain), True)
+    data = peer.PREFIX_55AA + bytes(4) + (0x13).to_bytes(4, "big") + (12 + len(cipher)).to_bytes(4, "big") + bytes(4) + cipher
+    return data + zlib.crc32(data).to_bytes(4, "big") + peer.SUFFIX_55AA
 
 
 # --- packets -----------------------------------------------------------------------------------------------------

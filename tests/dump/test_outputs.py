@@ -128,6 +128,25 @@ class Text(OutputTest):
         self.assertIn('UPDATEDPS           6  {"dpId":"odd"}\n', text)
         self.assertIn("HEART_BEAT          3  alive?\n", text)
 
+    def test_announcements_fit_into_a_line(self):
+        body = {"ip": "192.168.242.181", "gwId": "eb4f8c4ded67dff4b5uacr", "productKey": "keyvtdmgqcsh5hug", "version": "3.3"}
+        packets = [mangle.Datagram((body["ip"], 49154), ("255.255.255.255", 6667), mangle.announce({**body, "version": v}), 1700000000 * 10**9)
+                   for v in ("3.3", "3.9")]
+        _, first, *second = dump("-r", mangle.save(self.path("x"), packets)).stdout.splitlines()
+        self.assertEqual(first, "22:13:20.000 eb4f8c4..4b5uacr * 3.3 UDP_NEW             0  "
+                                "eb4f8c4ded67dff4b5uacr at 192.168.242.181, keyvtdmgqcsh5hug")
+        self.assertEqual(second[1].strip(), "speaks 3.9")
+        for line in (first, *second):
+            self.assertLessEqual(len(line), 120)
+
+    def test_long_names_keep_both_ends(self):
+        for name, shown in (("Plug in the living room 3", "Plug in.. room 3 "), ("Küche über dem Herd, links", "Küche ü.., links "),
+                            ("exactly 16 chars", "exactly 16 chars "), ("short", "short            ")):
+            self.path("devices.json").write_text(json.dumps([{**HOUSE[0], "name": name}]))
+            text = dump("-r", self.capture(rounds=1), *self.devices).stdout
+            with self.subTest(name=name):
+                self.assertIn(" " + shown, text)
+
     def test_device_that_knows_no_handshake(self):
         """It answers START by an error (spec section 4.3), which is no nonce and no missing reply."""
         def say(talk):

@@ -48,7 +48,7 @@ class Redact(DumpTest):
             packets, _ = self.house(version)
             announcement = {"ip": HOUSE["ip"], "gwId": HOUSE["id"], "productKey": HOUSE["product_id"], "uuid": HOUSE["uuid"],
                             "version": version}
-            packets.append(mangle.Datagram((HOUSE["ip"], 49154), ("192.168.7.255", 6667), announce(announcement), 1700001000 * 10**9))
+            packets.append(mangle.Datagram((HOUSE["ip"], 49154), ("192.168.7.255", 6667), mangle.announce(announcement), 1700001000 * 10**9))
             _, out, devices = self.redact(packets)
             plain = dump("-r", out, "--devices", devices, "--json", "--strict")
             self.assertEqual(plain.returncode, 0)
@@ -68,7 +68,7 @@ class Redact(DumpTest):
     def test_same_name_everywhere(self):
         packets, _ = self.house("3.3")
         announcement = {"ip": HOUSE["ip"], "gwId": HOUSE["id"], "version": "3.3"}
-        packets.append(mangle.Datagram((HOUSE["ip"], 49154), ("255.255.255.255", 6667), announce(announcement), 1700001000 * 10**9))
+        packets.append(mangle.Datagram((HOUSE["ip"], 49154), ("255.255.255.255", 6667), mangle.announce(announcement), 1700001000 * 10**9))
         _, out, devices = self.redact(packets)
         after = records("-r", out, "--devices", devices)
         self.assertEqual(len({r["device"] for r in after}), 1)
@@ -99,15 +99,6 @@ class Redact(DumpTest):
         self.assertEqual(result.returncode, 0, result.stderr)
         after = records("-r", self.path("out.pcapng"), "--devices", self.path("out.devices.json"), "--strict")
         self.assertEqual([r["cmd"] for r in after if r["cmd"]], [3, 4, 5] + [m.cmd for m in talk.said[3:]])
-
-
-def announce(body):
-    import zlib
-    import tuyapeer as peer
-    plain = json.dumps(body, separators=(",", ":")).encode()
-    cipher = peer.ecb(peer.UDP_KEY, peer.pad(plain), True)
-    data = peer.PREFIX_55AA + bytes(4) + (0x13).to_bytes(4, "big") + (12 + len(cipher)).to_bytes(4, "big") + bytes(4) + cipher
-    return data + zlib.crc32(data).to_bytes(4, "big") + peer.SUFFIX_55AA
 
 
 if __name__ == "__main__":

@@ -45,15 +45,30 @@ static size_t width_of(const uint8_t *s, size_t len)
     return n;
 }
 
+/* Bytes of the first n characters. */
+static size_t bytes_of(struct tw_span s, size_t n)
+{
+    size_t at = 0;
+    for (; at < s.len && n > 0; n--)
+        do
+            at++;
+        while (at < s.len && (s.data[at] & 0xc0) == 0x80);
+    return at;
+}
+
+/* What is too wide loses its middle: ids and names of a house often begin alike. */
 static void put_padded(struct text *t, struct tw_span s, size_t width)
 {
-    size_t len = s.len;
-    while (width_of(s.data, len) > width)
-        len--;
-    while (len > 0 && len < s.len && (s.data[len] & 0xc0) == 0x80)
-        len--;
-    out_clean(t->out, (struct tw_span){s.data, len});
-    for (size_t n = width_of(s.data, len); n < width; n++)
+    size_t all = width_of(s.data, s.len);
+    if (all > width) {
+        size_t half = (width - 2) / 2, tail = bytes_of(s, all - half);
+        out_clean(t->out, (struct tw_span){s.data, bytes_of(s, width - 2 - half)});
+        out_text(t->out, "..");
+        out_clean(t->out, (struct tw_span){s.data + tail, s.len - tail});
+        return;
+    }
+    out_clean(t->out, s);
+    for (; all < width; all++)
         out_text(t->out, " ");
 }
 
@@ -231,19 +246,31 @@ static void put_body(struct text *t, struct seen *s, bool *first)
         put_piece(t, s->body.json, true);
 }
 
-static void put_discovery(struct text *t, const struct tw_discovery *d)
+static int cut_len(struct tw_span s, int max)
 {
-    char piece[400];
-    if (d->is_request)
-        snprintf(piece, sizeof piece, "who is there? answer to %.*s", (int)(d->ip.len > 64 ? 64 : d->ip.len),
-                 (const char *)d->ip.data);
-    else
-        snprintf(piece, sizeof piece, "%.*s at %.*s, product %.*s, speaks %.*s",
-                 (int)(d->gw_id.len > 64 ? 64 : d->gw_id.len), (const char *)d->gw_id.data,
-                 (int)(d->ip.len > 64 ? 64 : d->ip.len), (const char *)d->ip.data,
-                 (int)(d->product_key.len > 64 ? 64 : d->product_key.len), (const char *)d->product_key.data,
-                 (int)(d->version.len > 8 ? 8 : d->version.len), (const char *)d->version.data);
+    return s.len > (size_t)max ? max : (int)s.len;
+}
+
+/* Id, address and product key: with ids of 22 and addresses of 15 characters that just fits into a line. */
+static void put_discovery(struct text *t, const struct seen *s)
+{
+    const struct tw_discovery *d = s->discovery;
+    char piece[160];
+    enum tw_version version;
+    if (d->is_request) {
+        snprintf(piece, sizeof piece, "who is there? answer to %.*s", cut_len(d->ip, 64), (const char *)d->ip.data);
+        put_piece(t, span_of(piece), true);
+        return;
+    }
+    snprintf(piece, sizeof piece, "%.*s at %.*s", cut_len(d->gw_id, 64), (const char *)d->gw_id.data,
+             cut_len(d->ip, 64), (const char *)d->ip.data);
     put_piece(t, span_of(piece), true);
+    if (d->product_key.len > 0)
+        put_piece(t, d->product_key, false);
+    if (tw_version_parse(&version, (const char *)d->version.data, d->version.len) != TW_OK) {
+        snprintf(piece, sizeof piece, "speaks %.*s", cut_len(d->version, 64), (const char *)d->version.data);
+        put_piece(t, span_of(piece), false);
+    }
 }
 
 /* What stands in a step of the handshake; NULL: this is none. Devices that know no handshake answer START by an error. */
@@ -280,7 +307,7 @@ static void put_content(struct text *t, struct seen *s)
     char piece[96];
     t->column = INDENT;
     if (s->discovery != NULL) {
-        put_discovery(t, s->discovery);
+        put_discovery(t, s);
         return;
     }
     if (s->record.error != TW_OK) {
