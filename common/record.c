@@ -11,19 +11,24 @@
 #include "tuyawire/error.h"
 
 enum {
-    FIXED_MAX = 640, /* names, numbers (at most 20 digits each), enum texts and the version of a header */
+    FIXED_TEXT = 56, /* bytes that every fixed text takes, of which some are overwritten by what follows */
+    FIXED_MAX =
+        720, /* names, numbers (at most 20 digits each), enum texts and the version of a header, and the padding of a fixed text */
     ESCAPED_MAX = 6, /* one byte becomes at most \u00xx */
 };
 
 /* see common/record.h */
 void record_init(struct record *r)
 {
-    const struct tw_span none = {0};
+    const struct tw_span none = {NULL, 0};
     /* Field by field: a wipe of the whole costs more than a line's worth of numbers. */
     r->time_ns = r->flow = 0;
     r->src = r->dst = r->detail = NULL;
     r->dir = RECORD_DIR_UNKNOWN;
-    r->device = r->name = r->where = r->payload = none;
+    r->device = none;
+    r->name = none;
+    r->where = none;
+    r->payload = none;
     r->version = r->framing = -1;
     r->seq = r->cmd = r->retcode = -1;
     r->integrity = RECORD_UNCHECKED;
@@ -82,20 +87,31 @@ static const char pairs[] =
     "49505152535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697"
     "9899";
 
+static char *put_pair(char *p, unsigned n)
+{
+    memcpy(p, pairs + 2 * n, 2);
+    return p + 2;
+}
+
+static char *put_small(char *p, unsigned n)
+{
+    if (n >= 10)
+        return put_pair(p, n);
+    *p = (char)('0' + n);
+    return p + 1;
+}
+
 static char *put_number(char *p, uint64_t n)
 {
+    if (n < 100)
+        return put_small(p, (unsigned)n);
+    if (n < 10000)
+        return put_pair(put_small(p, (unsigned)n / 100), (unsigned)n % 100);
     char digits[20];
     size_t at = sizeof digits;
-    if (n < 10) {
-        *p = (char)('0' + n);
-        return p + 1;
-    }
     for (; n >= 100; n /= 100)
-        memcpy(digits + (at -= 2), pairs + 2 * (n % 100), 2);
-    if (n >= 10)
-        memcpy(digits + (at -= 2), pairs + 2 * n, 2);
-    else
-        digits[--at] = (char)('0' + n);
+        put_pair(digits + (at -= 2), (unsigned)(n % 100));
+    p = put_small(p, (unsigned)n);
     memcpy(p, digits + at, sizeof digits - at);
     return p + sizeof digits - at;
 }
@@ -108,10 +124,7 @@ static char *put_number_or_null(char *p, int64_t n)
 /* Exactly six digits. */
 static char *put_six(char *p, uint32_t n)
 {
-    memcpy(p, pairs + 2 * (n / 10000), 2);
-    memcpy(p + 2, pairs + 2 * (n / 100 % 100), 2);
-    memcpy(p + 4, pairs + 2 * (n % 100), 2);
-    return p + 6;
+    return put_pair(put_pair(put_pair(p, n / 10000), n / 100 % 100), n % 100);
 }
 
 static char *put_time(char *p, uint64_t ns)
@@ -204,18 +217,29 @@ static char *put_string_or_null(char *p, const char *s)
     return s == NULL ? PUT(p, "null") : put_string(p, (struct tw_span){(const uint8_t *)s, strlen(s)});
 }
 
-static void blank_out(char *text, size_t len, char c)
+/* May there be a byte below a blank? A false alarm is possible, a miss is not. */
+static bool may_have_control(struct tw_span text)
 {
-    for (char *at = text; (at = memchr(at, c, len - (size_t)(at - text))) != NULL;)
-        *at = ' ';
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = UINT64_C(0x8080808080808080);
+    uint64_t found = 0, x;
+    size_t i = 0;
+    for (; i + sizeof x <= text.len; i += sizeof x) {
+        memcpy(&x, text.data + i, sizeof x);
+        found |= (x - ones * ' ') & ~x & highs;
+    }
+    for (; i < text.len; i++)
+        found |= text.data[i] < ' ';
+    return found != 0;
 }
 
 /* JSON as it is, on one line: a line break between tokens becomes a blank; inside strings there is none. */
 static char *put_json(char *p, struct tw_span json)
 {
     memcpy(p, json.data, json.len);
-    blank_out(p, json.len, '\n');
-    blank_out(p, json.len, '\r');
+    if (may_have_control(json))
+        for (size_t i = 0; i < json.len; i++)
+            if (p[i] == '\n' || p[i] == '\r')
+                p[i] = ' ';
     return p + json.len;
 }
 
@@ -271,10 +295,10 @@ static char *put_header(char *p, const struct record *r)
     return PUT(p, "}");
 }
 
-/* Texts with their length, so that writing one is one copy. */
+/* Texts that are copied whole, padding and all: a copy of constant size costs a few instructions. */
 struct fixed {
-    const char *text;
-    size_t len;
+    char text[FIXED_TEXT];
+    uint8_t len;
 };
 #define FIXED(literal)                                                                                               \
     {                                                                                                                \
@@ -283,17 +307,23 @@ struct fixed {
 
 static const struct fixed dirs[] = {FIXED("null"), FIXED("\"to_device\""), FIXED("\"from_device\""),
                                     FIXED("\"broadcast\"")};
-static const struct fixed integrities[] = {FIXED(",\"integrity\":\"unchecked\""), FIXED(",\"integrity\":\"ok\""),
-                                           FIXED(",\"integrity\":\"bad\"")};
-static const struct fixed keys[] = {FIXED(",\"key\":\"none\",\"header\":"), FIXED(",\"key\":\"local\",\"header\":"),
-                                    FIXED(",\"key\":\"session\",\"header\":"),
-                                    FIXED(",\"key\":\"discovery\",\"header\":")};
 static const struct fixed framings[] = {FIXED(",\"framing\":null,\"seq\":"), FIXED(",\"framing\":\"55aa\",\"seq\":"),
                                         FIXED(",\"framing\":\"6699\",\"seq\":")};
+/* clang-format off */
+#define WITH_KEYS(i)                                                                                                 \
+    {FIXED(",\"integrity\":\"" i "\",\"key\":\"none\",\"header\":"), FIXED(",\"integrity\":\"" i "\",\"key\":\"local\",\"header\":"), \
+     FIXED(",\"integrity\":\"" i "\",\"key\":\"session\",\"header\":"), FIXED(",\"integrity\":\"" i "\",\"key\":\"discovery\",\"header\":")}
+/* clang-format on */
+static const struct fixed integrities[][4] = {WITH_KEYS("unchecked"), WITH_KEYS("ok"), WITH_KEYS("bad")};
+#undef WITH_KEYS
+#define X(name, value) [value] = FIXED(",\"cmd_name\":\"" #name "\",\"retcode\":"),
+static const struct fixed commands[] = {TW_COMMAND_LIST(X)};
+#undef X
+static const struct fixed no_command = FIXED(",\"cmd_name\":null,\"retcode\":");
 
 static char *put_fixed(char *p, const struct fixed *f)
 {
-    memcpy(p, f->text, f->len);
+    memcpy(p, f->text, sizeof f->text);
     return p + f->len;
 }
 
@@ -312,8 +342,8 @@ static char *put_command(char *p, int64_t cmd)
 {
     p = PUT(p, ",\"cmd\":");
     p = put_number_or_null(p, cmd);
-    p = PUT(p, ",\"cmd_name\":");
-    return put_name_or_null(p, cmd < 0 ? NULL : tw_command_name((uint32_t)cmd));
+    bool has_name = cmd >= 0 && cmd < (int64_t)(sizeof commands / sizeof *commands) && commands[cmd].len > 0;
+    return put_fixed(p, has_name ? &commands[cmd] : &no_command);
 }
 
 static char *put_where(char *p, const struct record *r)
@@ -328,10 +358,12 @@ static char *put_where(char *p, const struct record *r)
     p = put_fixed(p, &dirs[r->dir]);
     p = PUT(p, ",\"device\":");
     p = r->device.len == 0 ? PUT(p, "null") : put_string(p, r->device);
-    if (r->name.len == 0)
-        return p;
-    p = PUT(p, ",\"name\":");
-    return put_string(p, r->name);
+    if (r->name.len > 0) {
+        p = PUT(p, ",\"name\":");
+        p = put_string(p, r->name);
+    }
+    p = PUT(p, ",\"version\":");
+    return put_name_or_null(p, r->version < 0 ? NULL : tw_version_name((enum tw_version)r->version));
 }
 
 /* see common/record.h */
@@ -366,15 +398,11 @@ size_t record_write(char *out, size_t cap, const struct record *r)
     } else {
         p = put_where(p, r);
     }
-    p = PUT(p, ",\"version\":");
-    p = put_name_or_null(p, r->version < 0 ? NULL : tw_version_name((enum tw_version)r->version));
     p = put_fixed(p, &framings[r->framing + 1]);
     p = put_number_or_null(p, r->seq);
     p = put_command(p, r->cmd);
-    p = PUT(p, ",\"retcode\":");
     p = put_number_or_null(p, r->retcode);
-    p = put_fixed(p, &integrities[r->integrity]);
-    p = put_fixed(p, &keys[r->key]);
+    p = put_fixed(p, &integrities[r->integrity][r->key]);
     p = put_header(p, r);
     p = put_payload(p, r);
     return (size_t)(put_end(p, r) - out);

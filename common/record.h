@@ -31,7 +31,7 @@ struct record {
     enum record_dir dir;
     struct tw_span device; /**< device id; empty: null */
     struct tw_span name;   /**< name from devices.json, UTF-8; empty: the member is left out */
-    struct tw_span where;  /**< what record_where() wrote of the members from flow to name; empty: it is made anew */
+    struct tw_span where;  /**< what record_where() wrote of the members from flow to version; empty: it is made anew */
     int version;           /**< enum tw_version; -1: null */
     int framing;           /**< enum tw_envelope; -1: null */
     int64_t seq;           /**< -1: null */
@@ -56,7 +56,7 @@ void record_set_frame(struct record *r, const struct tw_frame *f);
 /** Take version, dir, seq, cmd, retcode, header and payload from an opened message. */
 void record_set_message(struct record *r, const struct tw_message *m);
 
-/** Write the part of the line that says where: from "flow" to "name", which is the same for all messages of one
+/** Write the part of the line that says where: from "flow" to "version", which is the same for all messages of one
  * direction of a connection. Keep it, and set `where` to it in the records that follow. Returns as record_write(). */
 size_t record_where(char *out, size_t cap, const struct record *r);
 

@@ -3,15 +3,31 @@
  * The grammar is RFC 8259's, the UTF-8 is RFC 3629's. */
 #include "json.h"
 #include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 /* The scanner's steps take a place and the end of the text and return the place behind what they step over, or NULL
  * where the text is not JSON. */
 typedef const uint8_t *place;
 
+static inline bool is_blank(int c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+/* What stands behind blanks, -1 at the end; *p moves there. */
+static inline int token(place *p, place end)
+{
+    for (; *p < end; ++*p)
+        if (**p > ' ' || !is_blank(**p)) /* mostly there are no blanks */
+            return **p;
+    return -1;
+}
+
 static inline place skip_blanks(place p, place end)
 {
-    while (p < end && *p <= ' ' && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r'))
-        p++;
+    token(&p, end);
     return p;
 }
 
@@ -87,6 +103,22 @@ static size_t escape_len(const uint8_t *p, const uint8_t *end)
     }
 }
 
+/* n_plain(): how many of the STEP bytes at p stand for themselves in a string, counted up to the first that does not:
+ * one beyond ASCII, below a blank, a quote or a backslash. */
+#if defined(__SSE2__)
+enum { STEP = 16 };
+
+static inline size_t n_plain(place p)
+{
+    __m128i x = _mm_loadu_si128((const __m128i *)p);
+    __m128i low = _mm_cmplt_epi8(x, _mm_set1_epi8(' ')); /* signed: bytes beyond ASCII are below, too */
+    __m128i quote = _mm_cmpeq_epi8(x, _mm_set1_epi8('"')), backslash = _mm_cmpeq_epi8(x, _mm_set1_epi8('\\'));
+    unsigned culprits = (unsigned)_mm_movemask_epi8(_mm_or_si128(low, _mm_or_si128(quote, backslash)));
+    return culprits == 0 ? STEP : (size_t)__builtin_ctz(culprits);
+}
+#else
+enum { STEP = 8 };
+
 /* Eight bytes as a number, the first one lowest, whatever the machine's order. */
 static inline uint64_t load_le64(place p)
 {
@@ -94,40 +126,43 @@ static inline uint64_t load_le64(place p)
            (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56;
 }
 
-/* How many of the eight bytes at p stand for themselves in a string, counted up to the first that does not: one beyond
- * ASCII, below a blank, a quote or a backslash. Each term sets the high bit of such a byte; the borrow of a
- * subtraction can only blame bytes behind the first culprit, which are not looked at. */
+/* Each term sets the high bit of such a byte; the borrow of a subtraction can only blame bytes behind the first
+ * culprit, which are not looked at. */
 static inline size_t n_plain(place p)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101), highs = UINT64_C(0x8080808080808080);
     uint64_t x = load_le64(p), quote = x ^ ones * '"', backslash = x ^ ones * '\\';
     uint64_t culprits = (x | (x - ones * ' ') | (quote - ones) | (backslash - ones)) & highs;
-    if (culprits == 0)
-        return 8;
-#if defined(__GNUC__)
-    return (size_t)__builtin_ctzll(culprits) / 8;
-#else
     size_t n = 0;
-    for (; (culprits & 0xFF) == 0; culprits >>= 8)
+    for (; n < STEP && (culprits & 0xFF) == 0; culprits >>= 8)
         n++;
     return n;
+}
 #endif
+
+static inline bool is_plain(uint8_t c)
+{
+    return c >= ' ' && c < 0x80 && c != '"' && c != '\\';
 }
 
 /* The inside of a string and its closing quote. */
 static inline place skip_string(place p, place end)
 {
     for (;;) {
-        size_t n = 8;
-        while (n == 8 && end - p >= 8)
-            p += n = n_plain(p);
-        while (p < end && *p >= ' ' && *p < 0x80 && *p != '"' && *p != '\\')
-            p++;
-        if (p == end || *p < ' ')
-            return NULL;
+        if (end - p >= STEP) {
+            size_t n = n_plain(p);
+            p += n;
+            if (n == STEP)
+                continue;
+        } else {
+            while (p < end && is_plain(*p))
+                p++;
+            if (p == end)
+                return NULL;
+        }
         if (*p == '"')
             return p + 1;
-        size_t step = *p == '\\' ? escape_len(p, end) : utf8_len(p, end);
+        size_t step = *p == '\\' ? escape_len(p, end) : utf8_len(p, end); /* 0 for a control character, too */
         if (step == 0)
             return NULL;
         p += step;
@@ -140,8 +175,7 @@ static inline place skip_name(place p, place end, place *quote)
     if (p == end || *p != '"' || (p = skip_string(p + 1, end)) == NULL)
         return NULL;
     *quote = p - 1;
-    p = skip_blanks(p, end);
-    return p < end && *p == ':' ? skip_blanks(p + 1, end) : NULL;
+    return token(&p, end) == ':' ? skip_blanks(p + 1, end) : NULL;
 }
 
 /* ------ values ------ */
@@ -205,11 +239,10 @@ static place skip_value(place p, place end, unsigned levels)
     for (;;) {
         /* A value begins. */
         if (p < end && (*p == '{' || *p == '[')) {
-            bool object = *p == '{';
+            bool object = *p++ == '{';
             if (depth == TW_JSON_DEPTH_MAX)
                 return NULL;
-            p = skip_blanks(p + 1, end);
-            if (p < end && *p == (object ? '}' : ']')) {
+            if (token(&p, end) == (object ? '}' : ']')) {
                 p++;
             } else {
                 depth++;
@@ -225,12 +258,10 @@ static place skip_value(place p, place end, unsigned levels)
         for (;; p++, depth--, objects >>= 1) {
             if (depth == levels)
                 return p;
-            p = skip_blanks(p, end);
-            if (p == end)
-                return NULL;
-            if (*p == ',')
+            int c = token(&p, end);
+            if (c == ',')
                 break;
-            if (*p != (objects & 1 ? '}' : ']'))
+            if (c != (objects & 1 ? '}' : ']'))
                 return NULL;
         }
         p = skip_blanks(p + 1, end);

@@ -208,17 +208,19 @@ static void fill_record(struct record *r, const struct tw_observed *ev)
 
 static void set_where(struct record *r, struct conversation *c, int side)
 {
-    if (c->where[side] == NULL) {
+    if (c->where[side] == NULL || c->where_version[side] != r->version) {
         char text[4096];
         struct record without_payload = *r;
         without_payload.payload = (struct tw_span){0};
         without_payload.detail = NULL;
         size_t n = record_where(text, sizeof text, &without_payload);
+        free(c->where[side]);
         c->where[side] = n > 0 ? malloc(n) : NULL;
         if (c->where[side] == NULL)
             return;
         memcpy(c->where[side], text, n);
         c->where_len[side] = n;
+        c->where_version[side] = r->version;
     }
     r->where = (struct tw_span){(const uint8_t *)c->where[side], c->where_len[side]};
 }

@@ -25,6 +25,7 @@ struct conversation {
     int labelled_device;                 /* the side that is fed as TW_FROM_DEVICE */
     char *where[2];                      /* per side: record_where() of its messages; owned, NULL: not made yet */
     size_t where_len[2];
+    int where_version[2]; /* for which it was made */
     bool remembered; /* the address book knows version and key */
     enum tw_version remembered_version;
     size_t remembered_key;

@@ -217,14 +217,11 @@ static enum packet_result open_ipv6(struct ip_packet *out, struct ip_fragments *
 enum packet_result ip_open(struct ip_packet *out, struct ip_fragments *fragments, uint16_t ether_type,
                            struct tw_span data)
 {
-    struct ip_packet p;
-    enum packet_result r = ether_type == ETHER_IPV4 ? open_ipv4(&p, fragments, data) : open_ipv6(&p, fragments, data);
-    if (r != PACKET_OK)
-        return r;
-    if (p.protocol != PROTO_TCP && p.protocol != PROTO_UDP)
+    enum packet_result r =
+        ether_type == ETHER_IPV4 ? open_ipv4(out, fragments, data) : open_ipv6(out, fragments, data);
+    if (r == PACKET_OK && out->protocol != PROTO_TCP && out->protocol != PROTO_UDP)
         return PACKET_OTHER;
-    *out = p;
-    return PACKET_OK;
+    return r;
 }
 
 /* ---- Transport ------------------------------------------------------------------------------------------------------ */
