@@ -402,10 +402,10 @@ static void hold(struct tcp_table *t, struct flow *f, int side, const struct seg
         return;
     begin(t, f);
     t->sink.capped(t->sink.ctx, &f->flow, TCP_CAP_FLOW);
-    if (h->synced)
-        give_up_waiting(t, f, side);
-    else
+    if (!h->synced)
         start_in_the_middle(t, f);
+    while (h->held_bytes > t->limits.per_flow || h->n_held > HELD_MAX) /* the first may be small, the others large */
+        give_up_waiting(t, f, side);
 }
 
 /* Does what waits have to wait any longer? Bytes of a hole that the peer has acknowledged cannot come any more, unless the capture is out of order. */
