@@ -74,7 +74,7 @@ class Keys(DumpTest):
                 self.assertEqual({r["error"] for r in closed}, {"no_key"})
                 self.assertTrue(all("wrong key" in r["detail"] for r in closed), closed[0])
                 result = dump("-r", path, "--key", WRONG)
-                self.assertEqual(result.stdout.count("wrong key: none"), 1)
+                self.assertEqual(result.stdout.count("wrong key: the one given does not fit"), 1)
                 self.assertNotIn(WRONG, result.stdout + result.stderr)
 
     def test_strict(self):

@@ -3,6 +3,7 @@ difference before you commit it."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import unittest
@@ -101,6 +102,23 @@ class Golden(OutputTest):
         self.golden("plot.svg", text)
         for word in ("Power, W", "Voltage, V", "Current, A", "Kettle plug"):
             self.assertIn(word, text)
+
+    def test_time_axis_has_round_times(self):
+        for seconds, labels in ((2.5, ["22:13:20.5", "22:13:21.0", "22:13:21.5", "22:13:22.0", "22:13:22.5"]),
+                                (200, ["22:13:30", "22:14:00", "22:14:30", "22:15:00", "22:15:30", "22:16:00", "22:16:30"]),
+                                (7000, ["22:15", "22:30", "22:45", "23:00", "23:15", "23:30", "23:45", "00:00"]),
+                                (100000, ["11-15 00:00", "11-15 06:00", "11-15 12:00", "11-15 18:00", "11-16 00:00"]),
+                                (400000, ["2023-11-15", "2023-11-16", "2023-11-17", "2023-11-18", "2023-11-19"])):
+            talk = Talk("3.3", rounds=0)
+            for _ in range(2):
+                talk.device(0x08, {"dps": {"18": 260, "19": 601, "20": 2301}}, 0)
+            packets = segments(talk.frames, step_ns=0)
+            for i, p in enumerate(packets):
+                packets[i] = mangle.replace(p, time_ns=1700000000 * 10**9 + (i > 3) * int(seconds * 10**9) + 10**8)
+            dump("-r", mangle.save(self.path("x"), packets), *self.devices, "--plot", self.path("p.svg"))
+            with self.subTest(seconds=seconds):
+                ticks = re.findall(r'text-anchor="middle">([^<]*)<', self.path("p.svg").read_text())
+                self.assertEqual(ticks, labels)
 
     def test_plot_of_nothing(self):
         result = dump("-r", mangle.save(self.path("x"), []), "--plot", self.path("p.svg"))

@@ -3,7 +3,7 @@
 import unittest
 
 import mangle
-from dumping import DumpTest, records
+from dumping import DumpTest, dump, records
 from mangle import KEY, Talk, expected, seen, segments
 
 VERSIONS = ("3.1", "3.2", "3.3", "3.4", "3.5")
@@ -188,6 +188,15 @@ class Loss(DumpTest):
         self.assertTrue(any("missing from the capture" in (r["detail"] or "") for r in got))
         small = [m for m in talk.said if len(m.frame) <= 30]
         self.assertEqual(seen(r for r in got if r["cmd"] is not None and r["error"] is None), expected(small))
+
+    def test_snap_length_is_said_once(self):
+        talk = Talk("3.3")
+        for size in (14 + 20 + 20 + 30, 40):
+            path = mangle.save(self.path("x.pcap"), mangle.snap(segments(talk.frames), size))
+            said = dump("-r", path, "--key", KEY.decode()).stderr
+            with self.subTest(size=size):
+                self.assertEqual(said.count("snap length"), 1, said)
+                self.assertEqual(len(said.splitlines()), 1)
 
 
 if __name__ == "__main__":

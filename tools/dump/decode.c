@@ -25,7 +25,7 @@ struct decoder {
     uint8_t ports[65536 / 8];
     uint64_t now_ns;
     bool keys_are_shared; /* several devices have the same key: only a message can tell them apart */
-    bool said_cap[2];
+    bool said_cap[2], said_snapped;
     bool is_over; /* the capture */
 };
 
@@ -616,6 +616,15 @@ void decode_free(struct decoder *d)
     free(d);
 }
 
+/* The snap length of the capture cuts packets of ours off. */
+static void say_snapped(struct decoder *d)
+{
+    if (!d->said_snapped)
+        d->sink.warn(d->sink.ctx, "packets are cut off in this capture, and what is missing cannot be decoded: capture "
+                                  "with a larger snap length (tcpdump -s 0; said once)");
+    d->said_snapped = true;
+}
+
 static enum packet_result take_packet(struct decoder *d, int link_type, struct tw_span packet)
 {
     struct link_payload link;
@@ -633,6 +642,8 @@ static enum packet_result take_packet(struct decoder *d, int link_type, struct t
         if (!is_port(d, segment.src_port) && !is_port(d, segment.dst_port))
             return PACKET_OTHER;
         d->counts.tcp++;
+        if (segment.missing > 0)
+            say_snapped(d);
         tcp_push(d->tcp, &ip, &segment, d->now_ns);
         return PACKET_OK;
     }
@@ -644,6 +655,8 @@ static enum packet_result take_packet(struct decoder *d, int link_type, struct t
     if (!is_port(d, datagram.src_port) && !is_port(d, datagram.dst_port))
         return PACKET_OTHER;
     d->counts.udp++;
+    if (datagram.missing > 0)
+        say_snapped(d);
     on_datagram(d, &ip, &datagram);
     return PACKET_OK;
 }

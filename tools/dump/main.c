@@ -436,7 +436,13 @@ static int read_input(struct program *p)
     free(filter);
     decode_finish(p->decoder);
     const struct decode_counts *counts = decode_counts(p->decoder);
-    if (rc == EXIT_CODE_OK && counts->packets > 0 && counts->messages == 0 && !p->settings.quiet)
+    if (rc != EXIT_CODE_OK || counts->packets == 0 || counts->messages > 0 || p->settings.quiet)
+        return rc;
+    if (counts->cut > 0)
+        say_warn("no Tuya message in %llu packets, of which %llu are cut off inside their headers: capture with a "
+                 "larger snap length (tcpdump -s 0)",
+                 (unsigned long long)counts->packets, (unsigned long long)counts->cut);
+    else
         say_warn("no Tuya message in %llu packets; on other ports than TCP 6668 and UDP 6666, 6667 and 7000 they are "
                  "found with --port",
                  (unsigned long long)counts->packets);

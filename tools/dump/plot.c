@@ -269,22 +269,45 @@ static void put_panel(const struct view *v, const struct series *s, enum quantit
     put_line(v, s, r, y, PANEL_HEIGHT, quantities[q].colour);
 }
 
+/* The smallest of the usual steps of a clock of which no more than N_TIME_TICKS fit into the span. */
+static uint64_t time_step(uint64_t span_ns)
+{
+    static const uint64_t ms = 1000000, s = 1000 * ms, minute = 60 * s, hour = 60 * minute, day = 24 * hour;
+    const uint64_t steps[] = {ms,       2 * ms,   5 * ms,     10 * ms,    20 * ms,     50 * ms,     100 * ms,
+                              200 * ms, 500 * ms, s,          2 * s,      5 * s,       10 * s,      15 * s,
+                              30 * s,   minute,   2 * minute, 5 * minute, 10 * minute, 15 * minute, 30 * minute,
+                              hour,     2 * hour, 3 * hour,   6 * hour,   12 * hour,   day,         2 * day,
+                              7 * day,  30 * day, 365 * day};
+    size_t i = 0;
+    while (i + 1 < sizeof steps / sizeof steps[0] && span_ns / steps[i] > N_TIME_TICKS)
+        i++;
+    return steps[i];
+}
+
+/* "22:13:20.1", "22:13:20", "22:13", "11-14 22:13" or "2023-11-14": as much as the steps need. */
+static const char *tick_text(char text[TIME_TEXT_MAX], uint64_t at_ns, uint64_t step_ns, uint64_t span_ns)
+{
+    static const uint64_t s = 1000000000u, day = 86400 * s;
+    time_text(text, at_ns, true);
+    if (step_ns >= day) {
+        text[10] = '\0';
+        return text;
+    }
+    text[10] = ' ';
+    text[step_ns >= 60 * s ? 16 : step_ns >= s ? 19 : step_ns >= s / 10 ? 21 : 23] = '\0';
+    return text + (span_ns > day ? 5 : 11);
+}
+
 static void put_time_axis(const struct view *v, double y)
 {
-    uint64_t span = v->last_ns - v->first_ns;
-    bool days = span > 86400000000000u, fractions = span < 2000000000u * N_TIME_TICKS;
-    for (int i = 0; i <= N_TIME_TICKS; i++) {
-        uint64_t at = v->first_ns + span / N_TIME_TICKS * (uint64_t)i;
+    uint64_t span = v->last_ns - v->first_ns, step = time_step(span);
+    uint64_t at = span == 0 ? v->first_ns : (v->first_ns + step - 1) / step * step;
+    for (int i = 0; i <= N_TIME_TICKS && at <= v->last_ns; i++, at += step) {
         char text[TIME_TEXT_MAX];
-        time_text(text, at, true);
-        text[days ? 16 : fractions ? 22 : 19] = '\0';
-        text[10] = ' ';
         double x = x_of(v, at);
         fprintf(v->f, "<line class=\"axis\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>", x, x, y, y + 4);
         fprintf(v->f, "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%s</text>\n", x, y + 17,
-                days ? text + 5 : text + 11);
-        if (span == 0)
-            break;
+                tick_text(text, at, step, span));
     }
 }
 

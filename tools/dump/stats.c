@@ -212,8 +212,9 @@ static void put_commands(struct stats *t, const struct device_stats *d)
 static void put_device(struct stats *t, const struct device_stats *d)
 {
     put(t, "%s\n", d->label);
-    put(t, "  %" PRIu64 " messages, %" PRIu64 " bytes of frames, %" PRIu64 " connections, %" PRIu64 " undecoded\n",
-        d->messages, d->bytes, d->connections, d->undecoded);
+    put(t, "  %" PRIu64 " message%s, %" PRIu64 " bytes of frames, %" PRIu64 " connection%s, %" PRIu64 " undecoded\n",
+        d->messages, d->messages == 1 ? "" : "s", d->bytes, d->connections, d->connections == 1 ? "" : "s",
+        d->undecoded);
     put_commands(t, d);
     if (d->n_replies > 0)
         put(t, "  replies after %.1f ms at best, %.1f median, %.1f at 95 %%, %.1f at worst (%" PRIu64 ")\n",

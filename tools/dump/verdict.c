@@ -31,7 +31,8 @@ enum { SEQ_JUMP_MAX = 1000 };                       /* a larger jump is another 
 
 #define SAY(v, ...) snprintf((v)->detail, sizeof(v)->detail, __VA_ARGS__)
 
-static enum verdict_kind fault(struct verdict_state *v, const struct tw_observed *ev, size_t n_keys)
+__attribute__((cold)) static enum verdict_kind fault(struct verdict_state *v, const struct tw_observed *ev,
+                                                     size_t n_keys)
 {
     switch (ev->why) {
     case TW_WHY_LOST:
@@ -65,10 +66,14 @@ static enum verdict_kind fault(struct verdict_state *v, const struct tw_observed
         SAY(v, "encrypted, and there is no key: give --key, --key-file or --devices");
         return VERDICT_NO_KEY;
     case TW_WHY_NO_KEY_FITS:
-        SAY(v, "wrong key: none of %zu fits; pairing a device again changes its local key", n_keys);
-        return VERDICT_WRONG_KEY;
     case TW_WHY_NO_SESSION_FITS:
-        SAY(v, "wrong key: none of %zu opens the handshake of this connection", n_keys);
+        if (n_keys == 1)
+            SAY(v,
+                "wrong key: the one given does not fit; pairing a device again changes its local key: fetch it anew");
+        else
+            SAY(v,
+                "wrong key: none of the %zu given fits; pairing a device again changes its local key: fetch it anew",
+                n_keys);
         return VERDICT_WRONG_KEY;
     case TW_WHY_NO_HANDSHAKE:
         SAY(v, "the handshake was not captured: start the capture before the client connects, or give --key-log");
@@ -138,17 +143,19 @@ static void take_request(struct verdict_state *v, const struct tw_message *m, ui
 }
 
 /* 3.1 to 3.3 echo the sequence number (heart beats: 0), later versions answer in order. A device without handshakes
- * answers START by an error of the same number. */
+ * answers START by an error of the same number. Where bytes were lost, a reply rather belongs to a later request. */
 static uint64_t take_reply(struct verdict_state *v, const struct tw_message *m, uint64_t time_ns)
 {
+    enum { BY_SEQ, CERTAIN, ANY };
     uint32_t request = m->command == TW_CMD_SESS_KEY_NEG_RESP ? (uint32_t)TW_CMD_SESS_KEY_NEG_START : m->command;
     const struct tw_version_traits *t = tw_version_traits(m->version);
     bool by_seq = t != NULL && t->seq_echo && m->seq != 0;
-    for (int exact = by_seq; exact >= 0; exact--) {
+    for (int pass = by_seq ? BY_SEQ : CERTAIN; pass <= ANY; pass++) {
         for (unsigned i = 0; i < v->n_requests; i++) {
-            if (v->requests[i].command != request || (exact && v->requests[i].seq != m->seq))
+            const struct verdict_request *r = &v->requests[i];
+            if (r->command != request || (pass == BY_SEQ && r->seq != m->seq) || (pass == CERTAIN && r->in_doubt))
                 continue;
-            uint64_t at = v->requests[i].time_ns;
+            uint64_t at = r->time_ns;
             forget_request(v, i);
             return time_ns > at ? time_ns - at : 1;
         }
@@ -187,7 +194,8 @@ struct verdict verdict_of(struct verdict_state *v, const struct tw_observed *ev,
     return (struct verdict){kind, kind == VERDICT_FINE ? NULL : v->detail};
 }
 
-static void say_no_reply(struct verdict_state *v, enum verdict_end end, const struct verdict_request *r)
+__attribute__((cold)) static void say_no_reply(struct verdict_state *v, enum verdict_end end,
+                                               const struct verdict_request *r)
 {
     static const char *const texts[] = {
         [VERDICT_GOES_ON] = " within 5 s: 'tuya-ctl diagnose' finds out why",
