@@ -36,6 +36,7 @@ int main(void)
     return 0;
 }
 """
+EXAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "examples")
 HEART_BEAT = "000055aa00000001000000090000000872e818610000aa55"
 
 
@@ -62,28 +63,51 @@ class InstallTest(unittest.TestCase):
                                "tuyawire"], check=True, capture_output=True, text=True,
                               env={**os.environ, "PKG_CONFIG_PATH": paths}).stdout.split()
 
-    def compile(self, *arguments):
+    def compile(self, *arguments, compiler=None):
         flags = [] if SANITIZE == "none" else [f"-fsanitize={SANITIZE}"]
-        result = subprocess.run([*CC, *flags, *arguments], capture_output=True, text=True)
+        result = subprocess.run([*(compiler or CC), *flags, *arguments], capture_output=True, text=True)
         self.assertEqual(result.returncode, 0, result.stderr)
 
-    def run_consumer(self, *link):
-        source, program = os.path.join(self.folder, "consumer.c"), os.path.join(self.folder, "consumer")
-        with open(source, "w", encoding="utf-8") as f:
-            f.write(CONSUMER)
-        self.compile("-std=c11", "-Wall", "-Werror", *self.pkg_config("--cflags"), source, "-o", program, *link)
+    def shared(self):
+        return self.pkg_config("--libs")
+
+    def static(self):
+        archive = os.path.join(self.lib_folder, "libtuyawire.a")
+        return [archive, *[x for x in self.pkg_config("--libs", "--static") if x != "-ltuyawire"]]
+
+    def run_program(self, source, *link, compiler=None, standard="-std=c11"):
+        program = os.path.join(self.folder, "program")
+        self.compile(standard, "-Wall", "-Wextra", "-Werror", *self.pkg_config("--cflags"), source, "-o", program, *link,
+                     compiler=compiler)
         return subprocess.run([program], capture_output=True, text=True,
                               env={**os.environ, "LD_LIBRARY_PATH": self.lib_folder})
 
-    def test_a_program_links_with_the_shared_library(self):
-        result = self.run_consumer(*self.pkg_config("--libs"))
-        self.assertEqual((result.returncode, result.stdout.strip()), (0, HEART_BEAT), result.stderr)
+    def consumer(self, ending):
+        source = os.path.join(self.folder, "consumer" + ending)
+        with open(source, "w", encoding="utf-8") as f:
+            f.write(CONSUMER)
+        return source
 
-    def test_a_program_links_with_the_static_library(self):
-        archive = os.path.join(self.lib_folder, "libtuyawire.a")
-        libs = [x for x in self.pkg_config("--libs", "--static") if x != "-ltuyawire"]
-        result = self.run_consumer(archive, *libs)
-        self.assertEqual((result.returncode, result.stdout.strip()), (0, HEART_BEAT), result.stderr)
+    def test_a_program_links_with_the_shared_and_with_the_static_library(self):
+        for link in (self.shared(), self.static()):
+            result = self.run_program(self.consumer(".c"), *link)
+            self.assertEqual((result.returncode, result.stdout.strip()), (0, HEART_BEAT), result.stderr)
+
+    def test_a_c_plus_plus_program_links_with_either(self):
+        name = "clang++" if "clang" in os.path.basename(CC[0]) else "g++"
+        if shutil.which(name) is None:
+            self.skipTest(f"there is no {name}")
+        for link in (self.shared(), self.static()):
+            result = self.run_program(self.consumer(".cpp"), *link, compiler=[name], standard="-std=c++11")
+            self.assertEqual((result.returncode, result.stdout.strip()), (0, HEART_BEAT), result.stderr)
+
+    def test_the_examples_build_as_they_say(self):
+        for name, does in (("open_frame", "1 = true"), ("fake_plug", "the plug says"), ("client_blocking", "")):
+            for link in (self.shared(), self.static()):
+                with self.subTest(name):
+                    result = self.run_program(os.path.join(EXAMPLES, name + ".c"), *link)
+                    self.assertIn(does, result.stdout)
+                    self.assertEqual(result.returncode, 0 if does else 2, result.stderr)
 
     def test_programs_are_installed_and_start(self):
         for name in ("tuya-sim", "tuya-dump", "tuya-ctl"):
