@@ -107,7 +107,7 @@ class Diagnose(unittest.TestCase):
             with self.subTest(version), Sim("--discovery", "off", "-P", version, "--max-clients", "1") as sim:
                 with sim.client() as other:
                     other.status()
-                    self.diagnose(sim.port, "busy", key=sim.key, device_id=sim.id, words=["another client"], seconds=5)
+                    self.diagnose(sim.port, "busy", key=sim.key, device_id=sim.id, words=["other programs"], seconds=5)
                 self.diagnose(sim.port, "ok", key=sim.key, device_id=sim.id)
             with self.subTest(version + " keeps the place"):
                 self.simulated("busy", "-P", version, "--fault", "linger", words=["client before"], seconds=5)
