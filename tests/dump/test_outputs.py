@@ -366,7 +366,8 @@ class Usage(OutputTest):
         self.assertIn("no session key", dump("-r", self.capture(), *self.devices, "--key-log", self.path("log")).stderr)
 
     def test_a_closed_pipe_ends_it_quietly(self):
-        path = mangle.save(self.path("x"), segments(Talk("3.3", rounds=3000).frames))
+        frames = Talk("3.3", rounds=3).frames
+        path = mangle.save(self.path("x"), [p for port in range(1000) for p in segments(frames, client=("192.0.2.7", 2000 + port))])
         with subprocess.Popen([os.environ["TUYA_DUMP"], "-r", path, *self.devices], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
             p.stdout.readline()
             p.stdout.close()
