@@ -218,6 +218,10 @@ static int expect(struct expectation *x, struct control *c, const cJSON *o, stru
         return -1;
     uint32_t command = 0;
     if (cJSON_IsNumber(cmd)) {
+        if (!(cmd->valuedouble >= 0 && cmd->valuedouble <= UINT32_MAX)) {
+            reply_error(r, 400, "unknown_command", "cmd is a number of 32 bits or a name, such as 7 or \"CONTROL\"");
+            return -1;
+        }
         x->command = (int64_t)cmd->valuedouble;
     } else if (cJSON_IsString(cmd)) {
         if (command_by_text(&command, cmd->valuestring) != 0) {
