@@ -95,8 +95,10 @@ static void look_at_output(struct world *w, struct line *l)
     struct tw_span out = tw_device_output(l->device);
     CHECK(out.len >= l->unsent && out.len <= OUTPUT_MAX);
     wire_clear(&wire);
-    fuzz_carried((unsigned)(l - w->lines), false, out.data + l->unsent, out.len - l->unsent);
-    wire_read(&wire, &l->peer.keys, (unsigned)w->version, false, out.data + l->unsent, out.len - l->unsent);
+    if (out.len > l->unsent) {
+        fuzz_carried((unsigned)(l - w->lines), false, out.data + l->unsent, out.len - l->unsent);
+        wire_read(&wire, &l->peer.keys, (unsigned)w->version, false, out.data + l->unsent, out.len - l->unsent);
+    }
     for (size_t i = 0; i < wire.n; i++) {
         const struct wire_frame *f = &wire.frames[i];
         CHECK(f->kind != WIRE_JUNK && f->intact);
