@@ -69,6 +69,8 @@
     X(PICKY_JSON, "Q38", "picky_json", 0, 0, "blanks between JSON tokens: no answer (TinyTuya)")                     \
     X(NO_CHANGE_SILENT, "Q39", "no_change_silent", 0, 0, "no STATUS when nothing changed")                           \
     X(SPIKE, "Q40", "spike", 0, 0, "one absurd measurement (openshwprojects/OpenBK7231T_App#336)")                   \
+    X(REALISTIC, "", "realistic", 0, 0,                                                                              \
+      "every frame as late as those of 51 real devices were (openhab/openhab-addons#21686)")                         \
     X(LATENCY, "", "latency", 100, 0, "every segment to the client ms later, in order")                              \
     X(JITTER, "", "jitter", 50, 0, "every segment up to ms later, in order")                                         \
     X(BANDWIDTH, "", "bandwidth", 0, 1000, "n bytes per second to the client")                                       \

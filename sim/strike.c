@@ -346,7 +346,7 @@ static void half_close(struct conn *c)
 
 /* What strikes one frame on its way out. */
 struct blows {
-    const struct fault *bad, *junk, *drop, *change, *split, *slow, *reset, *rst, *half;
+    const struct fault *bad, *junk, *drop, *change, *split, *slow, *real, *reset, *rst, *half;
 };
 
 static bool throw_for_bytes(struct conn *c, struct blows *b, int64_t command)
@@ -358,11 +358,13 @@ static bool throw_for_bytes(struct conn *c, struct blows *b, int64_t command)
         .change = strike(c, FAULT_CORRUPT, command),
         .split = strike(c, FAULT_SPLIT, command),
         .slow = strike(c, FAULT_SLOW, command),
+        .real = strike(c, FAULT_REALISTIC, command),
         .reset = strike(c, FAULT_RESET, command),
         .rst = strike(c, FAULT_RST_AFTER_OK, command),
         .half = strike(c, FAULT_HALF_CLOSE, command),
     };
-    return b->bad || b->junk || b->drop || b->change || b->split || b->slow || b->reset || b->rst || b->half;
+    return b->bad || b->junk || b->drop || b->change || b->split || b->slow || b->real || b->reset || b->rst ||
+           b->half;
 }
 
 /* Damage that a checksum is for. @return the length that is left */
@@ -401,6 +403,22 @@ static void send_split(struct conn *c, const struct fault *split, const uint8_t 
     send_bytes(c, frame + cut, n - cut, extra_ms + (split->spec.ms > 0 ? split->spec.ms : 1));
 }
 
+/* 78 000 measured replies of 51 devices (openhab/openhab-addons#21686): 49.8 % within 50 ms, 21.9 % more within 100, ..
+ * Even within each class, and 2 s at most, are our choice. */
+static uint32_t realistic_ms(struct conn *c)
+{
+    static const struct {
+        uint32_t permille, ms;
+    } upto[] = {{498, 50}, {717, 100}, {883, 150}, {944, 200}, {971, 300}, {985, 500}, {992, 1000}, {1000, 2000}};
+    struct outlet *o = c->outlet;
+    uint64_t throw = rng_hash(c->server->cfg.seed, o->device->number, o->dice++);
+    uint32_t part = (uint32_t)(throw % 1000), from = 0;
+    size_t i = 0;
+    for (; part >= upto[i].permille; i++)
+        from = upto[i].ms;
+    return from + (uint32_t)(throw / 1000 % (upto[i].ms - from));
+}
+
 static void reset_soon(struct conn *c)
 {
     enum { RESET_DELAY_MS = 20 }; /* what was sent before shall arrive: a reset overtakes it */
@@ -410,7 +428,7 @@ static void reset_soon(struct conn *c)
 
 static void send_struck(struct conn *c, const struct blows *b, uint8_t *frame, size_t n)
 {
-    uint32_t extra_ms = b->slow != NULL ? b->slow->spec.ms : 0;
+    uint32_t extra_ms = (b->slow != NULL ? b->slow->spec.ms : 0) + (b->real != NULL ? realistic_ms(c) : 0);
     n = damage(c, b, frame, n);
     if (b->junk != NULL)
         send_junk(c, b->junk->spec.n, extra_ms);
