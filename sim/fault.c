@@ -124,6 +124,8 @@ int fault_parse(struct fault_spec *out, const char *text, struct why *why)
     char *options = strchr(copy, ':');
     if (options != NULL)
         *options++ = '\0';
+    if (options != NULL && options[strspn(options, ",")] == '\0')
+        return why_set(why, "%s: expected options behind the colon, such as p=0.5", text);
     enum fault_kind kind;
     if (fault_by_name(&kind, copy) != 0)
         return why_set(why, "%s: there is no such fault; --list-faults shows them all", copy);

@@ -134,6 +134,7 @@ class Usage(unittest.TestCase):
                                 (("-P", "3.6"), "-P"), (("--protocol=3.6",), "--protocol"),
                                 (("--key", "short"), "--key"), (("--spread", "wide"), "--spread"),
                                 (("--fault", "no_such"), "--fault"), (("--fault", "slow:ms"), "--fault"),
+                                (("--fault", "slow:"), "--fault"), (("--fault", "slow:,"), "--fault"),
                                 (("--fault", "slow:p=2"), "--fault"), (("--port", "0", "--discovery", "off", "--fault", "slow:device=x"), "--fault"), (("--fault", "slow:what=1"), "--fault"),
                                 (("--count", "0"), "--count"), (("--nonsense",), "--nonsense"),
                                 (("--profile", "nonsense"), "--profile"), (("extra",), "extra"),
