@@ -236,6 +236,11 @@ static int expect(struct expectation *x, struct control *c, const cJSON *o, stru
         reply_error(r, 400, "bad_request", "dir is to_device or from_device");
         return -1;
     }
+    const cJSON *count = cJSON_GetObjectItemCaseSensitive(o, "count");
+    if (count != NULL && !cJSON_IsObject(count) && !cJSON_IsNumber(count)) {
+        reply_error(r, 400, "bad_request", "count is a number, or an object such as {\"min\":1,\"max\":2}");
+        return -1;
+    }
     x->dps = cJSON_GetObjectItemCaseSensitive(o, "dps");
     if (x->dps != NULL && !cJSON_IsObject(x->dps)) {
         reply_error(r, 400, "bad_request", "dps is an object, such as {\"1\":true}");
@@ -270,12 +275,12 @@ void control_verify(struct control *c, const struct http_request *rq, struct htt
     cJSON *answer = cJSON_CreateObject();
     if (!ok) {
         char message[128];
-        if (x.matches < min)
-            snprintf(message, sizeof message, "%llu messages match, expected at least %llu",
-                     (unsigned long long)x.matches, (unsigned long long)min);
-        else
-            snprintf(message, sizeof message, "%llu messages match, expected at most %llu",
-                     (unsigned long long)x.matches, (unsigned long long)max);
+        bool few = x.matches < min;
+        snprintf(message, sizeof message, "%llu messages match, expected %s %llu", (unsigned long long)x.matches,
+                 min == max ? "exactly"
+                 : few      ? "at least"
+                            : "at most",
+                 (unsigned long long)(few ? min : max));
         cJSON *error = cJSON_AddObjectToObject(answer, "error");
         cJSON_AddStringToObject(error, "code", "mismatch");
         cJSON_AddStringToObject(error, "message", message);

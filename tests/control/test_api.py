@@ -125,6 +125,10 @@ class ControlApi(unittest.TestCase):
             self.assertEqual(answer["near_misses"][0]["entry"]["cmd_name"], "CONTROL")
             self.assertEqual(call(sim, "POST", "/verify", {"cmd": 7, "count": {"max": 1}})[0], 409)
             self.assertEqual(call(sim, "POST", "/verify", {"cmd": 7, "count": 2})[0], 200)
+            for count, words in ((3, "exactly 3"), (1, "exactly 1"), ({"min": 3}, "at least 3"), ({"max": 1}, "at most 1")):
+                status, answer = call(sim, "POST", "/verify", {"cmd": 7, "count": count})
+                self.assertEqual((status, answer["error"]["message"]), (409, f"2 messages match, expected {words}"))
+            self.assertEqual(call(sim, "POST", "/verify", {"cmd": 7, "count": "2"})[0], 400)
             self.assertEqual(call(sim, "POST", "/verify", {"cmd": "SHOUT"})[0], 400)
             self.assertEqual(call(sim, "POST", "/verify", {"device": "nobody"})[0], 404)
 
