@@ -40,11 +40,6 @@ struct announcer {
 
 /* ---- one datagram ----------------------------------------------------------------------------------------------- */
 
-static uint64_t wall_ns(const struct server *s)
-{
-    return (uint64_t)s->cfg.epoch_s * 1000000000u + server_now_ms(s) * 1000000u;
-}
-
 static void send_to(struct announcer *a, const uint8_t *bytes, size_t n, const struct sockaddr_in *to)
 {
     if (sendto(a->fd, bytes, n, MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *)to, sizeof *to) < 0)
@@ -56,7 +51,7 @@ static void send_to(struct announcer *a, const uint8_t *bytes, size_t n, const s
         if (from.sin_addr.s_addr == htonl(INADDR_ANY))
             inet_pton(AF_INET, a->own_ip, &from.sin_addr);
         pcapng_datagram(a->server->pcapng, (struct sockaddr *)&from, (const struct sockaddr *)to, bytes, n,
-                        wall_ns(a->server));
+                        tap_now_ns(a->server));
     }
 }
 

@@ -177,7 +177,8 @@ void answer_status(struct conn *c, struct tw_span dps, struct tw_span cid, uint3
 
 struct tap;
 bool tap_wanted(const struct server *s);
-struct tap *tap_open(struct conn *c); /* NULL: nobody listens */
+uint64_t tap_now_ns(const struct server *s); /* Unix time of what happens now, in all that is recorded */
+struct tap *tap_open(struct conn *c);        /* NULL: nobody listens */
 void tap_close(struct conn *c);
 void tap_message_in(struct conn *c, const struct tw_device_event *ev);
 /* Bytes of a connection whose device is not known (yet). error: TW_OK, or why nobody answers */

@@ -17,7 +17,7 @@ bool tap_wanted(const struct server *s)
     return journal_wanted(s->journal) || s->pcapng != NULL;
 }
 
-static uint64_t now_ns(const struct server *s)
+uint64_t tap_now_ns(const struct server *s)
 {
     if (s->cfg.virtual_clock)
         return (uint64_t)s->cfg.epoch_s * 1000000000u + s->virtual_ms * 1000000u;
@@ -51,7 +51,7 @@ struct tap *tap_open(struct conn *c)
     write_address(t->client, &client);
     write_address(t->device, &device);
     if (s->pcapng != NULL)
-        t->flow = pcapng_connect(s->pcapng, (struct sockaddr *)&client, (struct sockaddr *)&device, now_ns(s));
+        t->flow = pcapng_connect(s->pcapng, (struct sockaddr *)&client, (struct sockaddr *)&device, tap_now_ns(s));
     return t;
 }
 
@@ -61,7 +61,7 @@ void tap_close(struct conn *c)
     if (t == NULL)
         return;
     if (t->flow != NULL)
-        pcapng_disconnect(c->server->pcapng, t->flow, now_ns(c->server));
+        pcapng_disconnect(c->server->pcapng, t->flow, tap_now_ns(c->server));
     free(t);
     c->tap = NULL;
 }
@@ -74,13 +74,13 @@ const char *tap_peer(const struct conn *c)
 void tap_bytes(struct conn *c, bool from_device, const uint8_t *bytes, size_t n)
 {
     if (c->tap->flow != NULL)
-        pcapng_bytes(c->server->pcapng, c->tap->flow, from_device, bytes, n, now_ns(c->server));
+        pcapng_bytes(c->server->pcapng, c->tap->flow, from_device, bytes, n, tap_now_ns(c->server));
 }
 
 static void begin(const struct conn *c, struct record *r, bool from_device)
 {
     record_init(r);
-    r->time_ns = now_ns(c->server);
+    r->time_ns = tap_now_ns(c->server);
     r->flow = c->flow;
     r->src = from_device ? c->tap->device : c->tap->client;
     r->dst = from_device ? c->tap->client : c->tap->device;

@@ -2,8 +2,11 @@
 3.1; protocol section 7). Everybody has ports of their own, so runs do not hear each other."""
 
 import json
+import os
 import select
 import socket
+import struct
+import tempfile
 import time
 import unittest
 
@@ -69,6 +72,28 @@ class Discovery(unittest.TestCase):
         # {"ip":"192.168.1 under that key gives d097666f..; ours begins {"ip":"127.0.0.1
         self.assertEqual(data[:20].hex(), "000055aa0000000000000013" + f"{len(data) - 16:08x}" + "00000000")
         self.assertEqual(data[20:36], ecb(UDP_KEY, b'{"ip":"127.0.0.1', True))
+
+    def test_a_capture_has_them_at_their_time_among_the_rest(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        path, times = os.path.join(folder.name, "x.pcapng"), []
+        begin = time.time_ns()
+        sim = self.sim("-P", "3.3", "--write", path)
+        self.hear()
+        with sim.client() as c:
+            c.heartbeat()
+        sim.stop()
+        with open(path, "rb") as f:
+            data = f.read()
+        while data:
+            kind, size = struct.unpack_from("<II", data)
+            if kind == 6:  # a packet: interface, time in ns as two halves, two lengths, its bytes
+                high, low = struct.unpack_from("<II", data, 12)
+                times.append(high << 32 | low)
+            data = data[size:]
+        self.assertGreater(len(times), 5)
+        self.assertEqual(times, sorted(times))
+        self.assertTrue(begin <= times[0] and times[-1] <= time.time_ns(), [t - begin for t in times])
 
     def test_every_5_s_of_simulated_time(self):
         sim = self.sim("--clock", "virtual", control=True)
