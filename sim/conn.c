@@ -177,6 +177,8 @@ int conn_emit_plain(struct conn *c, const struct tw_message *m, unsigned flags)
 {
     size_t before = tw_device_output(c->engine).len;
     int rc = tw_device_send(c->engine, m, flags);
+    if (rc == TW_E_CAPACITY)
+        c->server->counters.frames_dropped++; /* more at once than the engine holds */
     if (rc != TW_OK)
         return rc;
     c->server->counters.frames_out++;

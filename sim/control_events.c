@@ -180,6 +180,7 @@ void control_metrics_get(struct control *c, struct http_reply *r)
     metric(&p, "frames_received_total", "counter", "Frames from clients", n->frames_in);
     metric(&p, "frames_sent_total", "counter", "Frames to clients", n->frames_out);
     metric(&p, "frames_damaged_total", "counter", "Bytes or frames from clients that could not be read", n->damaged);
+    metric(&p, "frames_dropped_total", "counter", "Frames to clients that found no room", n->frames_dropped);
     metric(&p, "received_bytes_total", "counter", "Bytes from clients", n->bytes_in);
     metric(&p, "sent_bytes_total", "counter", "Bytes to clients", n->bytes_out);
     metric(&p, "controls_total", "counter", "Controls", n->controls);

@@ -122,7 +122,7 @@ void server_visit_connections(const struct server *s, const struct device *d,
 /** Counters since the start or the last reset. */
 struct server_counters {
     uint64_t accepted, refused, closed, frames_in, frames_out, damaged, bytes_in, bytes_out, controls, queries,
-        pushes, faults_fired, disk_errors;
+        pushes, faults_fired, disk_errors, frames_dropped;
 };
 const struct server_counters *server_counters(const struct server *s);
 
