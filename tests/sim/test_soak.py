@@ -57,7 +57,6 @@ JSON = (b"", b"{}", b"[]", b"{", b'{"1":true}', b'{"watts":60.0,"pf":0.5}', b'{"
         b'{"cmd":"CONTROL","dps":{"1":false},"count":{"min":1,"max":1}}', b'{"a":' * 900, b'{"watts":1e400}', b"\xff" * 64,
         b'{"1":"' + b"\\u0000" * 300 + b'"}', b'{"watts":' + b"9" * 3000 + b"}", b"[" * 100000)
 FAULTS_LEFT_OUT = ("rekey", "ip_change")  # what changes how a device is reached is tested elsewhere
-BYTE_FAULTS = ["slice", "corrupt", "junk", "reset", "latency"]
 
 GOOD_ERRORS = (tuyapeer.PeerError, OSError)
 # Where faults strike, the peer meets frames that it was not written for.
@@ -204,9 +203,9 @@ class Traffic:
 
     def __init__(self, sims, number, discovery_base):
         self.sims, self.number, self.base = sims, number, discovery_base
-        self.fault_names = [line.split()[1] for line in run("tuya-sim", "--list-faults").stdout.splitlines()
-                            if len(line.split()) > 4 and (line[:1] == "Q" or line[:8] == " " * 8)]
-        self.fault_names = [n for n in self.fault_names if n not in FAULTS_LEFT_OUT] + BYTE_FAULTS
+        self.fault_names = [line[8:].split()[0] for line in run("tuya-sim", "--list-faults").stdout.splitlines()
+                            if line[:1] == "Q" or line[:8] == " " * 8]
+        self.fault_names = [name for name in self.fault_names if name not in FAULTS_LEFT_OUT]
         self.stop = threading.Event()
         self.findings, self.acts, self.connections = [], {}, 0
         actors = {"frames 1": self.frames, "frames 2": self.frames, "frames 3": self.frames, "frames 4": self.frames,
