@@ -110,7 +110,13 @@ void keylog_free(struct keylog *k)
     *k = (struct keylog){0};
 }
 
-int keylog_append(const char *path, const struct keylog_entry *e, struct why *why)
+int keylog_open(const char *path, struct why *why)
+{
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    return fd >= 0 ? fd : why_set(why, "%s: cannot append a session key: %s", path, strerror(errno));
+}
+
+int keylog_put(int fd, const struct keylog_entry *e)
 {
     char line[sizeof TAG + 8 + NONCE_DIGITS + KEY_DIGITS + KEYLOG_ID_MAX + 8];
     char nonce[NONCE_DIGITS + 1] = "", key[KEY_DIGITS + 1] = "";
@@ -119,14 +125,20 @@ int keylog_append(const char *path, const struct keylog_entry *e, struct why *wh
     int len = snprintf(line, sizeof line, TAG " %s %s %s%s%s\n", tw_version_name(e->version), nonce, key,
                        *e->device_id == '\0' ? "" : " ", e->device_id);
     explicit_bzero(key, sizeof key);
-
-    int rc = 0;
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0 || write(fd, line, (size_t)len) != len)
-        rc = why_set(why, "%s: cannot append a session key: %s", path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
+    ssize_t written = write(fd, line, (size_t)len);
     explicit_bzero(line, sizeof line);
+    return written == len ? 0 : -1;
+}
+
+int keylog_append(const char *path, const struct keylog_entry *e, struct why *why)
+{
+    int fd = keylog_open(path, why);
+    if (fd < 0)
+        return -1;
+    int rc = keylog_put(fd, e);
+    if (rc != 0)
+        why_set(why, "%s: cannot append a session key: %s", path, strerror(errno));
+    close(fd);
     return rc;
 }
 

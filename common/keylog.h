@@ -37,6 +37,10 @@ void keylog_free(struct keylog *k); /* wipes */
 /** Append one entry in one write, so that several programs can share the file. Created with mode 0600. */
 int keylog_append(const char *path, const struct keylog_entry *e, struct why *why);
 
+/** The same in two steps, for who may not open it later any more. @return a file descriptor; -1 and why */
+int keylog_open(const char *path, struct why *why);
+int keylog_put(int fd, const struct keylog_entry *e); /* 0; -1 and errno */
+
 /** The file in TUYAKEYLOGFILE; NULL when it is not set or empty. */
 const char *keylog_path(void);
 

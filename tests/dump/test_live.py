@@ -17,7 +17,8 @@ from sim import Sim
 class Live(DumpTest):
     def test_messages_come_while_they_are_said(self):
         with Sim("-P", "3.4", journal=True) as sim:
-            command = [os.environ["TUYA_DUMP"], "-i", "lo", "--port", str(sim.port), "--key", sim.key, "--json"]
+            command = [os.environ["TUYA_DUMP"], "-i", "lo", "--port", str(sim.port), "--key", sim.key, "--json",
+                       "--write-key-log", self.path("log"), "-w", self.path("w.pcapng")]
             with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
                 try:
                     lines = self.until(p, sim, lambda got: any(r["cmd_name"] == "STATUS" and not r["error"] for r in got))
@@ -27,6 +28,8 @@ class Live(DumpTest):
                 finally:
                     p.kill()
                 self.assertEqual((p.returncode, errors), (0, b""))
+            for name, begin in (("log", b"TUYA_SESSION 3.4 "), ("w.pcapng", b"\x0a\x0d\x0d\x0a")):
+                self.assertTrue(self.path(name).read_bytes().startswith(begin), f"{name}: opened before root was given up")
             got = lines + [json.loads(line) for line in rest.splitlines()]
             seen_whole = {r["flow"] for r in got if r["cmd"] == 3}  # the first connection may have begun before the capture
             self.assertEqual({r["error"] for r in got if r["flow"] in seen_whole}, {None})

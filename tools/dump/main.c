@@ -1,4 +1,5 @@
 /* main.c - tuya-dump: what was asked for is wired together, read to the end, and summed up in an exit code. */
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,6 +32,7 @@ struct program {
     struct filter *filter; /* -Y; NULL: everything */
     struct decoder *decoder;
     struct progress progress;
+    int key_log; /* --write-key-log; -1: none */
     bool key_log_failed;
     uint64_t n_cut;     /* --hex: frames of which the end is missing */
     uint64_t undecoded; /* messages that passed the filter and stayed closed */
@@ -149,14 +151,13 @@ static int fill_keyring(struct program *p, struct why *why)
 static void write_key_log(struct program *p, const struct seen *s)
 {
     struct keylog_entry e = {.version = s->session->version};
-    struct why why;
     memcpy(e.client_nonce, s->session->client_nonce, sizeof e.client_nonce);
     memcpy(e.key, s->session->key, sizeof e.key);
     if (s->record.device.len > 0 && s->record.device.len <= KEYLOG_ID_MAX)
         memcpy(e.device_id, s->record.device.data, s->record.device.len);
-    if (keylog_append(p->settings.write_key_log_file, &e, &why) != 0 && !p->key_log_failed) {
+    if (keylog_put(p->key_log, &e) != 0 && !p->key_log_failed) {
         p->key_log_failed = true; /* said once; the messages are worth more */
-        say_warn("--write-key-log: %s", why.text);
+        say_warn("--write-key-log: %s: %s", p->settings.write_key_log_file, strerror(errno));
     }
     explicit_bzero(&e, sizeof e);
 }
@@ -164,7 +165,7 @@ static void write_key_log(struct program *p, const struct seen *s)
 static void on_seen(void *ctx, struct seen *s)
 {
     struct program *p = ctx;
-    if (s->session != NULL && p->settings.write_key_log_file != NULL)
+    if (s->session != NULL && p->key_log >= 0)
         write_key_log(p, s);
     p->n_cut += p->settings.hex && s->record.error == TW_NEED_MORE;
     if (p->filter != NULL && !filter_passes(p->filter, s))
@@ -235,6 +236,8 @@ static int add_outputs(struct program *p, struct why *why)
     if (rc == 0 && s->redact_file != NULL &&
         (rc = output_redact(&o, s->redact_file, p->has_devices ? &p->devices : NULL, why)) == 0)
         add_output(p, o);
+    if (rc == 0 && s->write_key_log_file != NULL && (p->key_log = keylog_open(s->write_key_log_file, why)) < 0)
+        rc = -1;
     if (rc == 0 && s->stats && add_output(p, output_stats(s->format == FORMAT_TEXT ? &p->out : NULL)) != 0)
         rc = why_set(why, "out of memory");
     return rc;
@@ -479,6 +482,8 @@ static void release(struct program *p)
     if (p->has_devices)
         devices_free(&p->devices);
     free(p->entry_of_key);
+    if (p->key_log >= 0)
+        close(p->key_log);
     settings_free(&p->settings);
 }
 
@@ -505,7 +510,7 @@ static int run(struct program *p)
 
 int main(int argc, char **argv)
 {
-    struct program p = {0};
+    struct program p = {.key_log = -1};
     say_program("tuya-dump");
     int rc = settings_parse(&p.settings, argc, argv);
     if (rc < 0)
