@@ -5,6 +5,7 @@
 #include "common/record.h"
 #include <stdlib.h>
 #include <string.h>
+#include "common/cold.h"
 #include "common/hex.h"
 #include "tuyawire/command.h"
 #include "tuyawire/dps.h"
@@ -156,7 +157,7 @@ static size_t utf8_len(const uint8_t *s, size_t left)
     return n;
 }
 
-static bool is_utf8(struct tw_span s)
+static COLD bool is_utf8(struct tw_span s)
 {
     for (size_t i = 0, n; i < s.len; i += n) {
         n = utf8_len(s.data + i, s.len - i);
@@ -166,7 +167,7 @@ static bool is_utf8(struct tw_span s)
     return true;
 }
 
-static char *put_escape(char *p, uint8_t c)
+static COLD char *put_escape(char *p, uint8_t c)
 {
     switch (c) {
     case '"': return PUT(p, "\\\"");
@@ -346,7 +347,7 @@ static char *put_command(char *p, int64_t cmd)
     return put_fixed(p, has_name ? &commands[cmd] : &no_command);
 }
 
-static char *put_where(char *p, const struct record *r)
+static COLD char *put_where(char *p, const struct record *r)
 {
     p = PUT(p, ",\"flow\":");
     p = put_number(p, r->flow);

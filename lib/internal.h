@@ -11,8 +11,12 @@
 #include "tuyawire/crypto.h"
 #include "tuyawire/span.h"
 
+/** A function that is seldom called: the compiler keeps it, and the way to it, out of the path of every message. */
 #if defined(__GNUC__)
+#define TW__COLD __attribute__((cold))
 #pragma GCC visibility push(hidden)
+#else
+#define TW__COLD
 #endif
 
 enum { TW__BLOCK = 16, TW__MD5_LEN = 16 };

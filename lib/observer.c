@@ -204,7 +204,7 @@ static int pull(struct tw__stream *s)
 }
 
 /* Where, behind the incomplete frame at the front, the first whole frame begins; w.len if there is none. */
-static size_t find_whole_frame(struct tw_span w)
+static TW__COLD size_t find_whole_frame(struct tw_span w)
 {
     static const struct tw_frame_rules rules = {.max_length = TW_FRAME_LENGTH_MAX};
     size_t at = w.len < PREFIX_LEN ? w.len : PREFIX_LEN;
@@ -221,7 +221,7 @@ static size_t find_whole_frame(struct tw_span w)
     return w.len;
 }
 
-static int report(struct tw_observed *ev, int error, enum tw_why why, size_t skipped)
+static TW__COLD int report(struct tw_observed *ev, int error, enum tw_why why, size_t skipped)
 {
     ev->error = error;
     ev->why = why;
@@ -230,14 +230,14 @@ static int report(struct tw_observed *ev, int error, enum tw_why why, size_t ski
 }
 
 /* Bytes were passed over: say so before what follows them. */
-static int report_skipped(struct tw__stream *s, struct tw_observed *ev)
+static TW__COLD int report_skipped(struct tw__stream *s, struct tw_observed *ev)
 {
     size_t n = s->skipped;
     s->skipped = 0;
     return report(ev, TW_E_PREFIX, TW_WHY_SKIPPED, n);
 }
 
-static int report_gap(struct tw__stream *s, struct tw_observed *ev)
+static TW__COLD int report_gap(struct tw__stream *s, struct tw_observed *ev)
 {
     size_t cut = kept_len(s) + s->skipped;
     ev->missing = (size_t)s->missing;
@@ -247,7 +247,7 @@ static int report_gap(struct tw__stream *s, struct tw_observed *ev)
     return report(ev, TW_E_PREFIX, TW_WHY_LOST, cut);
 }
 
-static int report_tls(struct tw__stream *s, struct tw_observed *ev)
+static TW__COLD int report_tls(struct tw__stream *s, struct tw_observed *ev)
 {
     s->begun = s->tls = true;
     s->fed_len = 0;
@@ -269,7 +269,7 @@ static void set_header_fields(struct tw_observed *ev, struct tw_span w)
 }
 
 /* The stream ended inside a frame. A wrong length may have swallowed good ones behind it. */
-static int report_cut(struct tw__stream *s, struct tw_observed *ev)
+static TW__COLD int report_cut(struct tw__stream *s, struct tw_observed *ev)
 {
     struct tw_span w = window(s);
     size_t n = find_whole_frame(w);

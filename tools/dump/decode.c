@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "book.h"
+#include "common/cold.h"
 
 enum {
     TUYA_PORT = 6668,
@@ -57,7 +58,7 @@ static const struct devices_entry *device_of_id(const struct decoder *d, struct 
 }
 
 /* Whose it is has come out: what was made of it before is made anew. */
-static void forget_where(struct conversation *c)
+static COLD void forget_where(struct conversation *c)
 {
     for (int side = 0; side < 2; side++) {
         free(c->where[side]);
@@ -65,7 +66,7 @@ static void forget_where(struct conversation *c)
     }
 }
 
-static void set_id(struct decoder *d, struct conversation *c, struct tw_span id)
+static COLD void set_id(struct decoder *d, struct conversation *c, struct tw_span id)
 {
     if (id.len == 0 || id.len > sizeof c->id_text)
         return;
@@ -91,7 +92,7 @@ static void learn_key(struct decoder *d, struct conversation *c, size_t key_inde
 }
 
 /* What a body says about the device. An id that the list knows outweighs what the key says: keys may be shared. */
-static void learn_body(struct decoder *d, struct conversation *c, const struct tw_body *body)
+static COLD void learn_body(struct decoder *d, struct conversation *c, const struct tw_body *body)
 {
     c->id_tries++;
     struct tw_span id = body->dev_id.len > 0 ? body->dev_id : body->gw_id;
@@ -118,7 +119,7 @@ static void remember_address(struct decoder *d, struct conversation *c, enum tw_
     book_put(d->book, &n);
 }
 
-static void hint_observer(struct decoder *d, struct conversation *c)
+static COLD void hint_observer(struct decoder *d, struct conversation *c)
 {
     size_t key_index = TW_NO_INDEX;
     const enum tw_version *version = d->config.has_version ? &d->config.version : NULL;
@@ -158,7 +159,7 @@ static void count_memory(struct tcp_flow *f, const struct conversation *c)
         sizeof *c + (c->observer != NULL ? tw_observer_memory(c->observer) : 0) + (c->tally != NULL ? TALLY_SIZE : 0);
 }
 
-static void on_begin(void *ctx, struct tcp_flow *f)
+static COLD void on_begin(void *ctx, struct tcp_flow *f)
 {
     struct decoder *d = ctx;
     struct conversation *c = calloc(1, sizeof *c);
@@ -337,7 +338,7 @@ static void on_data(void *ctx, struct tcp_flow *f, int side, struct tw_span byte
     count_memory(f, c);
 }
 
-static void on_gap(void *ctx, struct tcp_flow *f, int side, uint64_t missing, uint64_t time_ns)
+static COLD void on_gap(void *ctx, struct tcp_flow *f, int side, uint64_t missing, uint64_t time_ns)
 {
     struct decoder *d = ctx;
     struct conversation *c = f->user;
@@ -348,7 +349,7 @@ static void on_gap(void *ctx, struct tcp_flow *f, int side, uint64_t missing, ui
     count_memory(f, c);
 }
 
-static void on_end(void *ctx, struct tcp_flow *f, int side, uint64_t time_ns)
+static COLD void on_end(void *ctx, struct tcp_flow *f, int side, uint64_t time_ns)
 {
     struct decoder *d = ctx;
     struct conversation *c = f->user;
@@ -620,8 +621,9 @@ void decode_free(struct decoder *d)
 static void say_snapped(struct decoder *d)
 {
     if (!d->said_snapped)
-        d->sink.warn(d->sink.ctx, "packets are cut off in this capture, and what is missing cannot be decoded: capture "
-                                  "with a larger snap length (tcpdump -s 0; said once)");
+        d->sink.warn(d->sink.ctx,
+                     "packets are cut off in this capture, and what is missing cannot be decoded: capture "
+                     "with a larger snap length (tcpdump -s 0; said once)");
     d->said_snapped = true;
 }
 

@@ -2,6 +2,7 @@
 #include "tcp.h"
 #include <stdlib.h>
 #include <string.h>
+#include "common/cold.h"
 
 enum {
     N_BUCKETS = 4096,
@@ -159,7 +160,8 @@ static struct flow *find_flow(struct tcp_table *t, uint32_t hash, const struct i
     return NULL;
 }
 
-static struct flow *add_flow(struct tcp_table *t, uint32_t hash, const struct ip_packet *ip, const struct segment *s)
+static COLD struct flow *add_flow(struct tcp_table *t, uint32_t hash, const struct ip_packet *ip,
+                                  const struct segment *s)
 {
     struct flow *f = calloc(1, sizeof *f);
     if (f == NULL)
@@ -227,7 +229,7 @@ static void hand_data(struct tcp_table *t, struct flow *f, int side, const uint8
         t->sink.data(t->sink.ctx, &f->flow, side, (struct tw_span){data, len}, time_ns);
 }
 
-static void hand_gap(struct tcp_table *t, struct flow *f, int side, uint32_t missing, uint64_t time_ns)
+static COLD void hand_gap(struct tcp_table *t, struct flow *f, int side, uint32_t missing, uint64_t time_ns)
 {
     f->half[side].next += missing;
     f->flow.counts[side].lost_bytes += missing;
@@ -315,7 +317,7 @@ static void sync_half(struct half *h, uint32_t seq)
 
 /* The capture began in the middle of this connection. Both directions start where their first bytes are, and what has
  * waited is handed on in the order in which it was captured. */
-static void start_in_the_middle(struct tcp_table *t, struct flow *f)
+static COLD void start_in_the_middle(struct tcp_table *t, struct flow *f)
 {
     for (int side = 0; side < 2; side++)
         if (!f->half[side].synced && f->half[side].held != NULL)
@@ -324,7 +326,7 @@ static void start_in_the_middle(struct tcp_table *t, struct flow *f)
 }
 
 /* What comes next will not come any more, or what it answers: go on without. */
-static void give_up_waiting(struct tcp_table *t, struct flow *f, int side)
+static COLD void give_up_waiting(struct tcp_table *t, struct flow *f, int side)
 {
     struct half *h = &f->half[side];
     int32_t hole = distance(h->next, h->held->seq);
@@ -336,7 +338,7 @@ static void give_up_waiting(struct tcp_table *t, struct flow *f, int side)
     hand_held(t, f);
 }
 
-static void end_side(struct tcp_table *t, struct flow *f, int side, uint64_t time_ns)
+static COLD void end_side(struct tcp_table *t, struct flow *f, int side, uint64_t time_ns)
 {
     struct half *h = &f->half[side];
     if (h->ended)
@@ -350,7 +352,7 @@ static void end_side(struct tcp_table *t, struct flow *f, int side, uint64_t tim
         t->sink.end(t->sink.ctx, &f->flow, side, time_ns);
 }
 
-static void close_flow(struct tcp_table *t, struct flow *f, uint64_t time_ns)
+static COLD void close_flow(struct tcp_table *t, struct flow *f, uint64_t time_ns)
 {
     if (f->closed)
         return;
@@ -484,7 +486,7 @@ static bool is_new_connection(const struct flow *f, int side, const struct segme
     return ahead > FAR || ahead < -FAR;
 }
 
-static void take_syn(struct flow *f, int side, const struct segment *s)
+static COLD void take_syn(struct flow *f, int side, const struct segment *s)
 {
     struct half *h = &f->half[side];
     h->syn = true;
@@ -506,7 +508,7 @@ static void take_ack(struct half *sender_of_acked, const struct segment *s)
     h->acked_valid = true;
 }
 
-static void take_fin(struct tcp_table *t, struct flow *f, int side, uint64_t time_ns)
+static COLD void take_fin(struct tcp_table *t, struct flow *f, int side, uint64_t time_ns)
 {
     struct half *h = &f->half[side];
     if (h->fin && !h->ended && h->synced && distance(h->fin_seq, h->next) >= 0)
@@ -515,7 +517,7 @@ static void take_fin(struct tcp_table *t, struct flow *f, int side, uint64_t tim
         close_flow(t, f, time_ns);
 }
 
-static void make_room(struct tcp_table *t, struct flow *keep, uint64_t time_ns)
+static COLD void make_room(struct tcp_table *t, struct flow *keep, uint64_t time_ns)
 {
     while (t->dying.n > 0 && t->dying.oldest != keep &&
            (t->memory > t->limits.total || t->dying.oldest->last_ns + dying_ns < time_ns))

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include "common/cold.h"
 
 static const char *const names[N_VERDICTS] = {
     [VERDICT_FINE] = "fine",
@@ -31,8 +32,7 @@ enum { SEQ_JUMP_MAX = 1000 };                       /* a larger jump is another 
 
 #define SAY(v, ...) snprintf((v)->detail, sizeof(v)->detail, __VA_ARGS__)
 
-__attribute__((cold)) static enum verdict_kind fault(struct verdict_state *v, const struct tw_observed *ev,
-                                                     size_t n_keys)
+static COLD enum verdict_kind fault(struct verdict_state *v, const struct tw_observed *ev, size_t n_keys)
 {
     switch (ev->why) {
     case TW_WHY_LOST:
@@ -194,8 +194,7 @@ struct verdict verdict_of(struct verdict_state *v, const struct tw_observed *ev,
     return (struct verdict){kind, kind == VERDICT_FINE ? NULL : v->detail};
 }
 
-__attribute__((cold)) static void say_no_reply(struct verdict_state *v, enum verdict_end end,
-                                               const struct verdict_request *r)
+static COLD void say_no_reply(struct verdict_state *v, enum verdict_end end, const struct verdict_request *r)
 {
     static const char *const texts[] = {
         [VERDICT_GOES_ON] = " within 5 s: 'tuya-ctl diagnose' finds out why",
