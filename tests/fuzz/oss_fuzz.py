@@ -1,18 +1,45 @@
 #!/usr/bin/env python3
 """fuzz/oss-fuzz/build.sh, run as OSS-Fuzz runs it, leaves working fuzzers, seed corpora and dictionaries in $OUT; and
-a short campaign over the same build finds nothing, reports, and goes on where it stopped.
+a short campaign over the same build finds nothing, reports, goes on where it stopped, can be interrupted, and gives each
+harness the CPU time that was asked for.
 
     oss_fuzz.py SOURCES [HARNESS...]      harnesses that have to be there"""
 import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 
 SKIP = 77
+
+
+def interrupted_and_resumed(command, out):
+    """SIGINT in the first turn keeps what was done; --each then runs until the harness had its CPU time, and no longer."""
+    command = command + ["--out", str(out), "--only", "keylog", "--record", str(out / "ran.tsv"), "--each"]
+    running = subprocess.Popen(command + ["600"], stdout=subprocess.DEVNULL)
+    log, end = out / "crashes/keylog/last.log", time.monotonic() + 120
+    while not (log.exists() and b"INITED" in log.read_bytes()) and time.monotonic() < end:
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    if running.wait(timeout=120) != 0:
+        return f"an interrupted campaign ends with {running.returncode}"
+    first = json.loads((out / "state.json").read_text())["keylog"]
+    each = first["cpu_s"] + 1
+    subprocess.run(command + [f"{each:.0f}"], check=True, stdout=subprocess.DEVNULL)
+    then = json.loads((out / "state.json").read_text())["keylog"]
+    rows = [row.split("\t") for row in (out / "ran.tsv").read_text().splitlines()]
+    if first["runs"] != 1 or first["executions"] == 0 or first["crashes"]:
+        return f"the interrupted turn is kept as {first}"
+    if then["cpu_s"] < int(f"{each:.0f}") or then["executions"] <= first["executions"]:
+        return f"--each {each:.0f} ended with {then}"
+    if [row[1] for row in rows[1:]] != ["keylog"] * 2 or sum(int(row[3]) for row in rows[1:]) != then["executions"]:
+        return f"recorded as {rows}"
+    return None
 
 
 def main():
@@ -56,9 +83,13 @@ def main():
             if run.returncode != 0:
                 print(f"{name} does not work:\n{run.stdout[-3000:]}")
                 return 1
-        command = [sys.executable, str(source / "fuzz/campaign"), "--build", str(work / "build"), "--out",
-                   str(root / "campaign"), "--jobs", "2", "--seed", "1", "--time"]
-        for seconds in ("20", "2"):
+        campaign = [sys.executable, str(source / "fuzz/campaign"), "--build", str(work / "build"), "--jobs", "2", "--seed", "1"]
+        wrong = interrupted_and_resumed(campaign, root / "interrupted")
+        if wrong:
+            print(wrong)
+            return 1
+        command = campaign + ["--out", str(root / "campaign"), "--time"]
+        for seconds in ("30", "2"):
             ran = subprocess.run(command + [seconds], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             if ran.returncode != 0:
                 print(f"the campaign found something or did not run:\n{ran.stdout[-3000:]}")
