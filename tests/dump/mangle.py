@@ -338,10 +338,10 @@ def frames_of(packets, link="ethernet", ip=4, extensions=False):
 
 def pcap(packets, link="ethernet", nano=False, big_endian=False, **options):
     e = ">" if big_endian else "<"
-    out = struct.pack(e + "IHHiIII", 0xA1B23C4D if nano else 0xA1B2C3D4, 2, 4, 0, 0, 262144, LINKS[link][0])
+    out = [struct.pack(e + "IHHiIII", 0xA1B23C4D if nano else 0xA1B2C3D4, 2, 4, 0, 0, 262144, LINKS[link][0])]
     for at, data, length in frames_of(packets, link, **options):
-        out += struct.pack(e + "IIII", at // 10**9, at % 10**9 // (1 if nano else 1000), len(data), length) + data
-    return out
+        out += [struct.pack(e + "IIII", at // 10**9, at % 10**9 // (1 if nano else 1000), len(data), length), data]
+    return b"".join(out)
 
 
 def _block(e, kind, body):
@@ -352,13 +352,13 @@ def _block(e, kind, body):
 
 def pcapng(packets, link="ethernet", nano=True, big_endian=False, **options):
     e = ">" if big_endian else "<"
-    out = _block(e, 0x0A0D0D0A, struct.pack(e + "IHHq", 0x1A2B3C4D, 1, 0, -1))
+    out = [_block(e, 0x0A0D0D0A, struct.pack(e + "IHHq", 0x1A2B3C4D, 1, 0, -1))]
     resolution = struct.pack(e + "HHB3xHH", 9, 1, 9, 0, 0) if nano else b""
-    out += _block(e, 1, struct.pack(e + "HHI", LINKS[link][0], 0, 262144) + resolution)
+    out.append(_block(e, 1, struct.pack(e + "HHI", LINKS[link][0], 0, 262144) + resolution))
     for at, data, length in frames_of(packets, link, **options):
         stamp = at if nano else at // 1000
-        out += _block(e, 6, struct.pack(e + "IIIII", 0, stamp >> 32, stamp & 0xFFFFFFFF, len(data), length) + data)
-    return out
+        out.append(_block(e, 6, struct.pack(e + "IIIII", 0, stamp >> 32, stamp & 0xFFFFFFFF, len(data), length) + data))
+    return b"".join(out)
 
 
 def save(path, packets, kind="pcap", zipped=False, cut=None, **options):
