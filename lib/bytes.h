@@ -29,6 +29,15 @@ static inline struct tw_span cursor_take(struct cursor *c, size_t n)
     return s;
 }
 
+/* ASCII that can be printed, and nothing else. */
+static inline bool is_printable(struct tw_span s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (s.data[i] < 0x20 || s.data[i] > 0x7E)
+            return false;
+    return true;
+}
+
 static inline uint32_t load_be32(const uint8_t *p)
 {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];

@@ -51,11 +51,6 @@ static void forget(struct buffer *b)
     *b = (struct buffer){0};
 }
 
-static bool is_empty(struct tw_span s)
-{
-    return s.len == 0;
-}
-
 /* ---- events -------------------------------------------------------------------------------------------------- */
 
 /* see client_internal.h */
@@ -70,7 +65,7 @@ int tw__client_queue(struct tw_client *c, const struct tw_client_event *ev)
         c->events_cap = cap;
     }
     struct queued q = {.event = *ev, .offset = c->plain.len};
-    if (!is_empty(ev->payload)) {
+    if (ev->payload.len > 0) {
         /* Opened in place, it lies behind what is committed: moving it to the front of that room keeps one rule. */
         uintptr_t at = (uintptr_t)ev->payload.data, room = (uintptr_t)c->plain.data;
         bool in_place = c->plain.data != NULL && at >= room && at < room + c->plain.cap;
@@ -449,7 +444,7 @@ int tw_client_next_event(tw_client *c, struct tw_client_event *ev)
     }
     const struct queued *q = &c->events[c->next_event++];
     *ev = q->event;
-    if (!is_empty(ev->payload))
+    if (ev->payload.len > 0)
         ev->payload.data = c->plain.data + q->offset;
     ev->body = (struct tw_body){.protocol = -1, .t = -1, .counter = -1};
     (void)tw_body_parse(&ev->body, ev->payload);

@@ -5,6 +5,7 @@
 #include "client_internal.h"
 #include <stdlib.h>
 #include <string.h>
+#include "bytes.h"
 #include "internal.h"
 #include "tuyawire/error.h"
 #include "tuyawire/frame.h"
@@ -19,11 +20,6 @@ enum {
 /* What a null map asks for when the caller names nothing: switches, countdown, measurements of the common families
  * (spec energy-dps section 2). More would make the request longer than the 255 bytes that such devices read. */
 static const uint32_t usual_dps[] = {1, 2, 3, 4, 5, 6, 9, 17, 18, 19, 20};
-
-static bool is_empty(struct tw_span s)
-{
-    return s.len == 0;
-}
 
 static bool in_flight(const struct tw_client *c, uint32_t command)
 {
@@ -210,7 +206,8 @@ static int on_status(struct tw_client *c, const struct tw_message *m, const stru
     bool signed31 = m->has_header && m->header.signature[0] != '\0';
     if (m->has_header && !signed31 && m->header.source != 0 && is_duplicate(c, m->header.counter, m->header.source))
         return TW_OK;
-    if (c->cfg.version == TW_V31 && body->counter >= 0 && is_duplicate(c, (uint32_t)body->counter, 1))
+    if (c->traits->with_header == TW_ENCODING_B64 && body->counter >= 0 &&
+        is_duplicate(c, (uint32_t)body->counter, 1))
         return TW_OK;
 
     struct request *asked = find_asked(c, body->dps);
@@ -227,15 +224,6 @@ static int on_status(struct tw_client *c, const struct tw_message *m, const stru
     if (asked->acked || asked->refresh)
         remove_request(c, asked);
     return tw__client_queue(c, &ev);
-}
-
-static bool is_printable(struct tw_span s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        if (s.data[i] < 0x20 || s.data[i] > 0x7e)
-            return false;
-    }
-    return true;
 }
 
 static enum query_form next_form(const struct tw_client *c, const struct request *r)
@@ -360,10 +348,10 @@ int tw__client_on_message(struct tw_client *c, const struct tw_message *m)
         return on_status(c, m, &body); /* some device22 answer a null map so (spec section 5.6) */
     if (r == NULL) {
         struct tw_client_event ev = tw__client_event(TW_CLIENT_OTHER, m);
-        bool is_echo = is_empty(m->payload) && (m->command == TW_CMD_HEART_BEAT || ev.return_code == 0);
+        bool is_echo = m->payload.len == 0 && (m->command == TW_CMD_HEART_BEAT || ev.return_code == 0);
         return is_echo ? TW_OK : tw__client_queue(c, &ev);
     }
-    if (is_empty(m->payload))
+    if (m->payload.len == 0)
         return on_ack(c, r, m);
     return is_json ? on_reply(c, r, m) : on_text(c, r, m);
 }

@@ -59,10 +59,10 @@ static int buffer_room(tw_device_host *h, struct buffer *b, size_t need)
         return TW_OK;
 
     size_t cap = b->cap < BUFFER_MIN ? BUFFER_MIN : b->cap;
+    if (need > UINT32_MAX / 4 || live > UINT32_MAX / 4) /* below, nothing overflows */
+        return TW_E_NOMEM;
     while (cap < live + need)
         cap *= 2;
-    if (cap > UINT32_MAX)
-        return TW_E_NOMEM;
     uint8_t *data = realloc(b->data, cap);
     if (data == NULL)
         return TW_E_NOMEM;

@@ -158,14 +158,17 @@ static void put_string(struct tw_text *t, const char *name, struct tw_span value
 /* see tuyawire/discovery.h */
 int tw_body_announcement(struct tw_text *t, enum tw_version v, const struct tw_announcement *a)
 {
-    /* What follows "version": members that real devices of that version were seen to have, with the values seen. */
-    static const char *const tails[TW_N_VERSIONS] = {
-        [TW_V31] = "}",
-        [TW_V32] = "}",
-        [TW_V33] = "}",
-        [TW_V34] =
-            ",\"lan_cap\":500,\"lan_seq\":7,\"lan_ablilty\":1,\"token\":true,\"wf_cfg\":true,\"clientLink\":2}",
-        [TW_V35] = ",\"sl\":0}", /* TuyaOpen tuya_lan.c */
+    /* What real devices of that version were seen to have behind "active" and "version", with the values seen. */
+    static const struct {
+        const char *ability, *tail;
+    } seen[TW_N_VERSIONS] = {
+        [TW_V31] = {",\"ability\":0,\"mode\":0", "}"},
+        [TW_V32] = {",\"ablilty\":0", "}"}, /* sic, spec section 7.3 */
+        [TW_V33] = {",\"ablilty\":0", "}"},
+        [TW_V34] = {",\"ablilty\":0",
+                    ",\"lan_cap\":500,\"lan_seq\":7,\"lan_ablilty\":1,\"token\":true,\"wf_cfg\":true,"
+                    "\"clientLink\":2}"},
+        [TW_V35] = {",\"ablilty\":0", ",\"sl\":0}"}, /* TuyaOpen tuya_lan.c */
     };
     if (tw_version_traits(v) == NULL)
         return TW_E_ARGUMENT;
@@ -175,11 +178,11 @@ int tw_body_announcement(struct tw_text *t, enum tw_version v, const struct tw_a
         put_string(t, ",\"uuid\":", a->uuid);
     tw_text_put(t, ",\"active\":");
     tw_text_put_int(t, a->active);
-    tw_text_put(t, v == TW_V31 ? ",\"ability\":0,\"mode\":0" : ",\"ablilty\":0"); /* sic, spec section 7.3 */
+    tw_text_put(t, seen[v].ability);
     put_string(t, ",\"encrypt\":true,\"productKey\":", a->product_key);
     tw_text_put(t, ",\"version\":\"");
     tw_text_put(t, tw_version_name(v));
     tw_text_put(t, "\"");
-    tw_text_put(t, tails[v]);
+    tw_text_put(t, seen[v].tail);
     return t->overflow ? TW_E_CAPACITY : TW_OK;
 }

@@ -39,20 +39,12 @@ static inline bool begins_version(struct tw_span s)
     return s.len >= VERSION_LEN && s.data[0] == '3' && s.data[1] == '.' && s.data[2] >= '0' && s.data[2] <= '9';
 }
 
-static bool all_printable(struct tw_span s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (s.data[i] < 0x20 || s.data[i] > 0x7E)
-            return false;
-    return s.len > 0;
-}
-
 /* Clear text where ciphertext may stand too. One block of ciphertext is all printable once in seven million; JSON
  * with other than ASCII in it is known by its braces. */
 static bool looks_clear(struct tw_span s)
 {
-    if (all_printable(s))
-        return true;
+    if (is_printable(s))
+        return s.len > 0;
     while (s.len > 0 && s.data[s.len - 1] == 0)
         s.len--;
     if (s.len < 2 || s.data[0] != '{' || s.data[s.len - 1] != '}')
@@ -77,7 +69,7 @@ static inline bool begins_retcode(struct tw_span body, bool encrypted_whole)
     if (body.data[0] == '{' || begins_version(body))
         return false;
     struct tw_span code = {body.data, TW_RETCODE_LEN};
-    if (!all_printable(code) && looks_clear(after(body, TW_RETCODE_LEN))) /* text can have any size */
+    if (!is_printable(code) && looks_clear(after(body, TW_RETCODE_LEN))) /* text can have any size */
         return true;
     return encrypted_whole || (body.len % TW__BLOCK != 0 && body.len % TW__BLOCK != TW_HEADER_LEN);
 }

@@ -58,10 +58,10 @@ typedef void tw_client_frame_fn(void *ctx, enum tw_direction dir, struct tw_span
  * The spans are copied by tw_client_new(). */
 struct tw_client_config {
     enum tw_version version;
-    struct tw_span device_id; /**< the gateway's id when cid is set. 3.4 and 3.5 do without it */
-    struct tw_span cid;       /**< sub-device that requests are for; empty: the device itself */
-    uint8_t local_key[TW_KEY_LEN];
-    tw_crypto *crypto;    /**< borrowed, must outlive the client */
+    struct tw_span device_id;      /**< the gateway's id when cid is set. 3.4 and 3.5 do without it */
+    struct tw_span cid;            /**< sub-device that requests are for; empty: the device itself */
+    uint8_t local_key[TW_KEY_LEN]; /**< copied: wipe yours when tw_client_new() is done */
+    tw_crypto *crypto;             /**< borrowed, must outlive the client */
     tw_random_fn *random; /**< 3.4: the client nonce; 3.5: also a nonce per frame. 3.1 to 3.3: never called */
     void *random_ctx;
     int64_t unix_time; /**< Unix seconds at tw_client_start(): the "t" of bodies counts from here */
@@ -80,7 +80,8 @@ struct tw_client_config {
 /** Zero everything, 3.3, default time limits. */
 void tw_client_config_init(struct tw_client_config *cfg);
 
-/** @return TW_OK; TW_E_ARGUMENT (no crypto, unknown version, no random function where one is needed, an id that is
+/** @param out  on TW_OK the engine; release it with tw_client_free()
+ *  @return TW_OK; TW_E_ARGUMENT (no crypto, unknown version, no random function where one is needed, an id that is
  *          too long); TW_E_NOMEM */
 int tw_client_new(tw_client **out, const struct tw_client_config *cfg);
 
@@ -115,7 +116,7 @@ struct tw_client_event {
     struct tw_body body;    /**< payload as JSON; all empty if it is none. Points into payload */
 };
 
-/** Take all len bytes. Drain the events afterwards: more than a mebibyte of them undrained is TW_E_CAPACITY.
+/** Take all len bytes; they are copied. Drain the events afterwards: more than a mebibyte of them undrained is TW_E_CAPACITY.
  * @return TW_OK, or the failure that sticks from now on: TW_E_TIMEOUT, TW_E_CLOSED; TW_E_OLD_DEVICE, TW_E_ENVELOPE
  *         (another version is spoken); TW_E_INTEGRITY, TW_E_PADDING, TW_E_PAYLOAD (most likely another key);
  *         TW_E_HS_... (handshake; after TW_E_HS_KEY_ZERO just reconnect); TW_E_PREFIX, TW_E_LENGTH, TW_E_TOO_LARGE,
@@ -130,7 +131,7 @@ int tw_client_next_event(tw_client *c, struct tw_client_event *ev);
 
 /** To send now, as one write; borrowed until the next call. Empty: nothing to do. */
 struct tw_span tw_client_output(const tw_client *c);
-/** The network took its first n bytes. */
+/** The network took its first n bytes; more than there are count as all. */
 void tw_client_sent(tw_client *c, size_t n);
 
 /** tw_client_tick() by then (scale of now_ms); TW_CLIENT_NEVER: no need. */
@@ -148,7 +149,7 @@ int tw_client_tick(tw_client *c, uint64_t now_ms);
  * exist. */
 int tw_client_query(tw_client *c, uint64_t now_ms, uint32_t *request);
 
-/** These data points, by a null map (CONTROL_NEW with null values). At most 32, better 12: such devices read about
+/** These n data points, by a null map (CONTROL_NEW with null values). 1 to 32, better 12: such devices read about
  * 255 bytes. Answered as above; a device that has none of them stays silent, so name one that exists. */
 int tw_client_query_dps(tw_client *c, const uint32_t *dp_ids, size_t n, uint64_t now_ms, uint32_t *request);
 

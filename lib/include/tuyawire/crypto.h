@@ -20,7 +20,9 @@ enum { TW_KEY_LEN = 16, TW_NONCE_LEN = 12, TW_TAG_LEN = 16, TW_HMAC_LEN = 32 };
 
 typedef struct tw_crypto tw_crypto;
 
-/** @param n_keys  how many keys are in use at the same time (rounded up; 0: 1). About 4 KB each once used
+/** @param out     on TW_OK the bench; tw_crypto_free() it after everything that borrows it
+ *  @param n_keys  how many keys are in use at the same time (rounded up; 0: 1). About 4 KB each once used. With more
+ *                 than that (4096 at most) keys push each other out, which costs time and nothing else
  *  @return TW_OK; TW_E_NOMEM; TW_E_CRYPTO if the cryptographic library lacks an algorithm */
 int tw_crypto_new(tw_crypto **out, size_t n_keys);
 

@@ -100,6 +100,7 @@ struct tw_device_config {
 void tw_device_config_init(struct tw_device_config *cfg, enum tw_version v, const uint8_t *local_key);
 
 /** A connection was accepted.
+ * @param out     on TW_OK the engine; release it with tw_device_free()
  * @param host    borrowed; outlives the connection
  * @param cfg     copied
  * @param now_ms  monotonic milliseconds from any start; never decreasing from call to call
@@ -151,7 +152,7 @@ int tw_device_next_event(tw_device *d, struct tw_device_event *ev);
 /** What is to be sent now; borrowed until the next call on this connection. */
 struct tw_span tw_device_output(const tw_device *d);
 
-/** The network took the first n bytes. */
+/** The network took the first n bytes; more than there are count as all. */
 void tw_device_sent(tw_device *d, size_t n);
 
 /** Time passed. At the idle or handshake limit TW_DEVICE_CLOSING with TW_E_TIMEOUT becomes due.

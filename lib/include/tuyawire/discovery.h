@@ -36,7 +36,7 @@ struct tw_discovery {
     bool is_request;           /**< a client asks (0x25 or a "from" member) */
     struct tw_body body;
     struct tw_span ip, gw_id, uuid, product_key, version, from; /**< raw JSON strings without quotes */
-    int64_t active; /**< 2: bound to an account; 0: not */
+    int64_t active;                                             /**< 2: bound to an account; 0: not */
 };
 
 /** Open one datagram, from any of the three ports. Bytes behind the frame are ignored.
@@ -47,7 +47,7 @@ struct tw_discovery {
 int tw_discovery_open(struct tw_discovery *out, tw_crypto *c, const uint8_t *datagram, size_t len, uint8_t *buf,
                       size_t cap);
 
-/** The announcement of a device of version v, as it goes to tw_version_traits(v)->discovery_port; for 3.5 also its
+/** The announcement of a device of version v (json: see tw_body_announcement()), as it goes to tw_version_traits(v)->discovery_port; for 3.5 also its
  * answer to a request. nonce: 12 bytes for 3.5, else NULL. Returns as tw_message_seal(). */
 int tw_discovery_seal_announcement(uint8_t *out, size_t cap, size_t *len, tw_crypto *c, enum tw_version v,
                                    struct tw_span json, const uint8_t *nonce);

@@ -109,7 +109,8 @@ int tw_json_string(char *out, size_t cap, size_t *len, struct tw_span text);
 /** Is the payload one of the known error texts? */
 bool tw_is_error_text(struct tw_span payload);
 
-/** Append-only text in a buffer of the caller. Too little room is remembered, not written past. */
+/** Append-only text in a buffer of the caller: struct tw_text t = {.data = room, .cap = sizeof room}. Too little room is
+ * remembered, not written past. */
 struct tw_text {
     char *data; /**< cap bytes; not terminated by NUL */
     size_t cap, len;
@@ -138,6 +139,7 @@ int tw_body_control(struct tw_text *t, enum tw_version v, uint32_t command, cons
                     struct tw_span dps);
 /** Ask for all data points. From 3.4 on both commands take the new form, {}. */
 int tw_body_query(struct tw_text *t, enum tw_version v, uint32_t command, const struct tw_body_ids *ids);
+/** Ask for fresh measurements of these n data points. */
 int tw_body_refresh(struct tw_text *t, const uint32_t *dp_ids, size_t n);
 /** {"gwId":..,"devId":..}; an empty payload is a heart beat too. */
 int tw_body_heartbeat(struct tw_text *t, const struct tw_body_ids *ids);

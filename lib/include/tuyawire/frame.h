@@ -43,10 +43,10 @@ struct tw_frame_rules {
     enum tw_integrity integrity; /**< check value of 55AA frames: CRC32 or HMAC (GCM is read as CRC32: a 55AA
                                       frame on a 3.5 connection carries a CRC) */
     enum tw_direction direction;
-    bool strict; /**< refuse frames from the device that are too short for a return code. Off, they are
+    bool strict;       /**< refuse frames from the device that are too short for a return code. Off, they are
                             let through: one test double in the wild (tuyapi's stub) omits it */
-    size_t
-        max_length; /**< limit of the length field; 0: TW_FRAME_LENGTH_DEFAULT; at most TW_FRAME_LENGTH_MAX counts */
+    size_t max_length; /**< limit of the length field, bytes; 0: TW_FRAME_LENGTH_DEFAULT; above
+                            TW_FRAME_LENGTH_MAX: that */
 };
 
 struct tw_frame {

@@ -46,10 +46,14 @@ struct tw_session {
     uint8_t key[TW_KEY_LEN]; /**< valid when ESTABLISHED */
 };
 
+/** Idle, for this version and key; the key is copied. */
 void tw_session_init(struct tw_session *s, enum tw_version v, const uint8_t local_key[TW_KEY_LEN]);
+
+/** Overwrite keys and nonces; s is of no use then until tw_session_init(). */
 void tw_session_wipe(struct tw_session *s);
 
 /** The key of a connection from its ingredients. Also what an observer computes.
+ * @param key  16 bytes, written on TW_OK
  * @return TW_OK; TW_E_ARGUMENT for a version without sessions */
 int tw_session_derive(uint8_t key[TW_KEY_LEN], tw_crypto *c, enum tw_version v, const uint8_t local_key[TW_KEY_LEN],
                       const uint8_t client_nonce[TW_SESSION_NONCE_LEN],
