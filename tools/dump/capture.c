@@ -53,7 +53,7 @@ static int compile(struct capture *c, struct filter_program *p, int link_type, s
     p->link_type = link_type;
     int rc = pcap_compile(dead, &p->program, c->filter, 1, PCAP_NETMASK_UNKNOWN);
     if (rc != 0)
-        why_set(why, "filter '%s': %s", c->filter, pcap_geterr(dead));
+        why_set(why, "'%s': %s; pcap-filter(7) shows how filters are written", c->filter, pcap_geterr(dead));
     pcap_close(dead);
     return rc != 0 ? EXIT_CODE_USAGE : 0;
 }
@@ -134,8 +134,10 @@ static int open_path(struct capture *c, const char *path, const struct stream_wa
     fclose(file);
     if (stream_is_empty(c->stream))
         return 0;
-    return why_set(why, "%s: not a capture that can be read (pcap or pcapng, plain or gzip'ed): %s", c->name,
-                   stream_error(c->stream) != NULL ? stream_error(c->stream) : error);
+    return why_set(why,
+                   "%s: not a capture that can be read: %s; pcap and pcapng are, plain or gzip'ed ('editcap -F "
+                   "pcapng' converts others)",
+                   c->name, stream_error(c->stream) != NULL ? stream_error(c->stream) : error);
 }
 
 int capture_open_file(struct capture **out, const char *path, const char *filter, const struct stream_wait *wait,
@@ -193,7 +195,9 @@ int capture_open_live(struct capture **out, const char *interface, const char *f
     pcap_set_tstamp_precision(c->pcap, PCAP_TSTAMP_PRECISION_NANO);
     int rc = pcap_activate(c->pcap);
     if (rc < 0) {
-        const char *more = rc == PCAP_ERROR_PERM_DENIED ? "; run it as root, it gives the privileges up at once" : "";
+        const char *more = rc == PCAP_ERROR_PERM_DENIED      ? "; run it as root, it gives the privileges up at once"
+                           : rc == PCAP_ERROR_NO_SUCH_DEVICE ? "; 'tcpdump -D' lists those there are"
+                                                             : "";
         why_set(why, "%s: %s%s", interface, pcap_statustostr(rc), more);
         return fail_open(c, -1);
     }

@@ -2,6 +2,7 @@
  *
  * Columns are known when the last message has been read, so rows wait in a temporary file: time, device and values with
  * the number of their column. Values are scaled to their unit, which stands in the head of the column. RFC 4180. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +28,8 @@ static size_t column_of(struct csv *c, const char *head)
             return i;
     if (c->n_columns == COLUMNS_MAX) {
         if (!c->too_many)
-            say_warn("csv: more than %d different data points; the others are left out", COLUMNS_MAX);
+            say_warn("csv: more than %d different data points, the others are left out: filter for a device (-Y)",
+                     COLUMNS_MAX);
         c->too_many = true;
         return COLUMNS_MAX;
     }
@@ -163,7 +165,8 @@ static int csv_finish(struct output *o, struct why *why)
     if (cell == NULL || cells == NULL || values == NULL)
         rc = why_set(why, "out of memory");
     else if (fflush(c->rows) != 0 || ferror(c->rows))
-        rc = why_set(why, "csv: the temporary file could not be written");
+        rc = why_set(why, "csv: the temporary file could not be written: %s; TMPDIR names another folder",
+                     strerror(errno));
     if (rc == 0) {
         rewind(c->rows);
         put_heads(c);
@@ -192,7 +195,7 @@ int output_csv(struct output **out, struct out *to, struct why *why)
     c->rows = tmpfile();
     if (c->rows == NULL) {
         free(c);
-        return why_set(why, "csv: no temporary file could be made (TMPDIR)");
+        return why_set(why, "csv: no temporary file could be made: %s; TMPDIR names another folder", strerror(errno));
     }
     *out = &c->output;
     return 0;

@@ -87,7 +87,8 @@ static int add_devices(struct program *p, struct why *why)
             return why_set(why, "out of memory");
     }
     if (n_bad > 0)
-        say_warn("%s: %zu keys are not 16 characters long and are left out", p->settings.devices_file, n_bad);
+        say_warn("%s: %zu key%s not 16 characters long and left out: fetch the list anew", p->settings.devices_file,
+                 n_bad, n_bad == 1 ? " is" : "s are");
     return 0;
 }
 
@@ -398,7 +399,8 @@ static int read_live(struct program *p, const char *filter)
     stoppable = NULL;
     uint64_t dropped = capture_dropped(c);
     if (dropped > 0)
-        say_warn("the kernel dropped %llu packets", (unsigned long long)dropped);
+        say_warn("the kernel dropped %llu packets: a filter (host ADDRESS) leaves fewer to look at",
+                 (unsigned long long)dropped);
     capture_close(c);
     return rc;
 }

@@ -99,7 +99,7 @@ static struct plotted *find_plotted(struct plot *p, const char *label)
             return &p->devices[i];
     if (p->n_devices == DEVICES_MAX) {
         if (!p->said_full)
-            say_warn("--plot: more than %d devices; the others are left out", DEVICES_MAX);
+            say_warn("--plot: more than %d devices, the others are left out: filter for some (-Y)", DEVICES_MAX);
         p->said_full = true;
         return NULL;
     }
@@ -388,7 +388,8 @@ static int plot_finish(struct output *o, struct why *why)
     if (fflush(v.f) != 0 || ferror(v.f))
         return why_set(why, "%s: %s", p->path, strerror(errno));
     if (p->n_devices == 0)
-        say_warn("--plot: no power, voltage or current in this capture");
+        say_warn("--plot: no power, voltage or current in this capture; a list with mappings (--devices) tells which "
+                 "data points they are");
     return 0;
 }
 

@@ -458,7 +458,7 @@ static int write_devices(const struct redact *r, struct why *why)
     if (stem > 7 && strcmp(r->path + stem - 7, ".pcapng") == 0)
         stem -= 7;
     if (snprintf(path, sizeof path, "%.*s.devices.json", (int)stem, r->path) >= (int)sizeof path)
-        return why_set(why, "--redact: the path is too long");
+        return why_set(why, "--redact: the path is too long; choose a shorter one");
     FILE *f = open_memstream(&text, &len);
     if (f == NULL)
         return why_set(why, "out of memory");
@@ -479,7 +479,8 @@ static int redact_finish(struct output *o, struct why *why)
     if (out_flush(&r->out) != 0)
         return why_set(why, "%s: %s", r->path, strerror(r->out.error));
     if (r->n_left_out > 0)
-        say_warn("--redact: %" PRIu64 " messages could not be opened and are left out", r->n_left_out);
+        say_warn("--redact: %" PRIu64 " message%s could not be opened and %s left out: give more keys to keep them",
+                 r->n_left_out, r->n_left_out == 1 ? "" : "s", r->n_left_out == 1 ? "is" : "are");
     return write_devices(r, why);
 }
 

@@ -276,19 +276,19 @@ static int check(const struct settings *s)
     if (n_inputs == 0)
         return say_usage("-r", "expected one of -r FILE, -i INTERFACE and --hex");
     if (n_inputs > 1)
-        return say_usage("-r", "only one of -r, -i and --hex at a time");
+        return say_usage("-r", "only one of -r, -i and --hex at a time: drop the others");
     if (s->n_fields > 0 && s->format != FORMAT_FIELDS)
-        return say_usage("-e", "goes with -T fields");
+        return say_usage("-e", "goes with -T fields only: add that, or leave -e out");
     if (s->format == FORMAT_FIELDS && s->n_fields == 0)
         return say_usage("-T", "fields wants at least one -e NAME");
     if (s->has_session_key && !s->hex)
         return say_usage("--session-key", "goes with --hex; for captures there is --key-log");
     if (s->redact_file != NULL && s->n_files == 0)
-        return say_usage("--redact", "goes with -r");
+        return say_usage("--redact", "goes with -r only: capture first, redact then");
     if (s->key_file != NULL && strcmp(s->key_file, "-") == 0)
         for (size_t i = 0; i < s->n_files; i++)
             if (strcmp(s->files[i], "-") == 0)
-                return say_usage("--key-file", "stdin is the capture already");
+                return say_usage("--key-file", "stdin is the capture already: give the keys in a file");
     return check_outputs(s);
 }
 

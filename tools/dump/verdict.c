@@ -83,7 +83,9 @@ static COLD enum verdict_kind fault(struct verdict_state *v, const struct tw_obs
         return VERDICT_NO_HANDSHAKE;
     case TW_WHY_OURS:
     case TW_WHY_MALFORMED: SAY(v, "%s", tw_strerror(ev->error)); return VERDICT_BAD_FRAME;
-    case TW_WHY_LOCAL_KEY: SAY(v, "under the local key where a session key is due"); return VERDICT_LOCAL_KEY;
+    case TW_WHY_LOCAL_KEY:
+        SAY(v, "under the local key where a session key is due: vendor devices do so while theirs begins with 00");
+        return VERDICT_LOCAL_KEY;
     case TW_WHY_NOTHING: break;
     }
     return VERDICT_FINE;
@@ -110,8 +112,11 @@ static enum verdict_kind check_seq(struct verdict_state *v, const struct tw_mess
     v->lost[d] = false;
     if (!known || lost || m->seq <= last || missing == 0 || missing > SEQ_JUMP_MAX)
         return VERDICT_FINE;
-    SAY(v, "sequence gap: %" PRIu32 " message%s between %" PRIu32 " and %" PRIu32 " were not seen", missing,
-        missing == 1 ? "" : "s", last, m->seq);
+    SAY(v,
+        "sequence gap: %" PRIu32 " message%s between %" PRIu32 " and %" PRIu32
+        " %s not seen: lost in the capture, or left out "
+        "by the sender",
+        missing, missing == 1 ? "" : "s", last, m->seq, missing == 1 ? "was" : "were");
     return VERDICT_SEQ_GAP;
 }
 
@@ -175,7 +180,8 @@ static enum verdict_kind judge(struct verdict_state *v, const struct tw_observed
         *reply_ns = take_reply(v, &ev->message, time_ns);
     enum verdict_kind kind = ev->error != TW_OK || ev->why != TW_WHY_NOTHING ? fault(v, ev, n_keys) : VERDICT_FINE;
     if (kind == VERDICT_FINE && ev->has_frame && tw_command_name(ev->message.command) == NULL) {
-        SAY(v, "unknown command 0x%02" PRIx32, ev->message.command);
+        SAY(v, "unknown command 0x%02" PRIx32 ": it has no name here; its content is shown as it is",
+            ev->message.command);
         kind = VERDICT_UNKNOWN_COMMAND;
     }
     if (kind == VERDICT_FINE)
