@@ -14,7 +14,7 @@ const struct fuzz_harness fuzz_harness = {
     .context_len = 1,
 };
 
-enum { CONTEXT_STRICT = 0x10, CONTEXT_SMALL_LIMIT = 0x20, SMALL_LIMIT = 64 };
+enum { CONTEXT_STRICT = 0x10, CONTEXT_SMALL_LIMIT = 0x20, CONTEXT_NO_LIMIT = 0x40, SMALL_LIMIT = 64 };
 
 /* What a reader of the stream sees, folded into one number: order, kind, place and fields of every outcome. */
 struct story {
@@ -165,7 +165,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .integrity = tw_version_traits((enum tw_version)fuzz_context_version(context))->integrity,
         .direction = context & FUZZ_CONTEXT_FROM_DEVICE ? TW_FROM_DEVICE : TW_TO_DEVICE,
         .strict = (context & CONTEXT_STRICT) != 0,
-        .max_length = context & CONTEXT_SMALL_LIMIT ? SMALL_LIMIT : 0,
+        .max_length = context & CONTEXT_SMALL_LIMIT ? SMALL_LIMIT
+                      : context & CONTEXT_NO_LIMIT  ? SIZE_MAX
+                                                    : 0,
     };
     data++, size--;
 

@@ -3,7 +3,6 @@
  *
  * Reaches: hexlog_next() in tools/dump/hexlog.c, and the decoder behind it. Input: a text. */
 #include "common/fuzz.h"
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "decode.h"
@@ -40,10 +39,19 @@ static size_t size_by_length(const uint8_t *frame, size_t n)
 
 static size_t write_text(char *out, const uint8_t *frame, size_t n, int notation)
 {
-    static const char *const formats[NOTATIONS] = {"%02x", "0x%02X,", "\\x%02x"};
+    static const struct {
+        const char *before, *digits, *after;
+    } notations[NOTATIONS] = {
+        {"", "0123456789abcdef", ""}, {"0x", "0123456789ABCDEF", ","}, {"\\x", "0123456789abcdef", ""}};
     size_t len = 0;
-    for (size_t i = 0; i < n; i++)
-        len += (size_t)sprintf(out + len, formats[notation], frame[i]);
+    for (size_t i = 0; i < n; i++) {
+        for (const char *p = notations[notation].before; *p != '\0'; p++)
+            out[len++] = *p;
+        out[len++] = notations[notation].digits[frame[i] >> 4];
+        out[len++] = notations[notation].digits[frame[i] & 15];
+        for (const char *p = notations[notation].after; *p != '\0'; p++)
+            out[len++] = *p;
+    }
     return len;
 }
 

@@ -1,6 +1,6 @@
 /* open.c - what is sealed opens to the same, and what is damaged does not open at all.
  *
- * Reaches: tw_message_open(), tw_message_seal(), tw_message_init(), tw_retcode(), and the bench in crypto_openssl.c.
+ * Reaches: tw_message_open(), tw_message_seal(), tw_message_init(), tw_message_key_fits(), tw_retcode(), and the bench in crypto_openssl.c.
  * Input: a context byte (version, direction, options), then frames under the fixed keys. Each is held against a second
  * implementation of the cryptography (common/oracle.h). */
 #include "common/fuzz.h"
@@ -81,6 +81,22 @@ static void check_against_oracle(const struct tw_message *m, const struct tw_fra
     CHECK(m->encrypted ? in_plain : in_front);
 }
 
+/* Does the last block, as the oracle decrypts it, end in padding of four bytes or more? */
+static void check_key_fits(const struct tw_frame *f, const uint8_t *key)
+{
+    uint8_t last[16], n = 0;
+    bool fits = f->integrity == TW_INTEGRITY_HMAC && f->body.len >= sizeof last;
+    if (fits) {
+        memcpy(last, f->body.data + f->body.len - sizeof last, sizeof last);
+        oracle_ecb(false, key, last, sizeof last);
+        n = last[15];
+    }
+    fits = fits && n >= 4 && n <= 16;
+    for (size_t i = 1; fits && i < n; i++)
+        fits = last[15 - i] == n;
+    CHECK(tw_message_key_fits(crypto, f, key) == fits);
+}
+
 static bool open_one(struct tw_message *m, const struct tw_frame *f, const struct context *c)
 {
     const uint8_t *key = key_of(c, f->command);
@@ -92,6 +108,7 @@ static bool open_one(struct tw_message *m, const struct tw_frame *f, const struc
     fuzz_show(plain + f->body.len, 64);
     bool intact = is_intact(f, key);
     fuzz_gate(intact);
+    check_key_fits(f, key);
     if (rc == TW_OK) {
         CHECK(intact || (c->no_key && f->integrity != TW_INTEGRITY_CRC32));
         CHECK(m->version == c->version && m->direction == c->direction);

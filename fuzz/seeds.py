@@ -11,7 +11,7 @@ import struct
 import sys
 
 VERSIONS = ["3.1", "3.2", "3.3", "3.4", "3.5"]
-FROM_DEVICE, STRICT, SMALL_LIMIT = 0x08, 0x10, 0x20
+FROM_DEVICE, STRICT, SMALL_LIMIT, NO_LIMIT = 0x08, 0x10, 0x20, 0x40
 TO, FROM, MESSAGE, TIME, CONNECT, CLOSE, DPS, HANDSHAKE, PIECES, ACT = range(10)  # common/tape.h
 ID = b"fake0000000000000000id"
 FILTERS = (
@@ -119,6 +119,13 @@ def frames(corpus, vectors):
                 if len(v["frame_hex"]) < 600][:12]
         tape = b"".join(record(FROM if context(v) & FROM_DEVICE else TO, bytes.fromhex(v["frame_hex"])) for v in both)
         corpus.put("observer", f"v{version.replace('.', '')}-both-directions", bytes([VERSIONS.index(version)]) + tape)
+
+
+def limits(corpus):
+    for name, bits in (("usual", 0), ("small", SMALL_LIMIT), ("none", NO_LIMIT)):
+        for length in (0x41, 0xFFFF, 0xFFFFFFFF):  # around each of them
+            head = bytes.fromhex("000055aa0000000100000009") + struct.pack(">I", length)
+            corpus.put("frame", f"limit-{name}-length-{length:x}", bytes([2 | bits]) + head + bytes(length if length < 100 else 8))
 
 
 def malformed(corpus, vectors):
@@ -479,6 +486,7 @@ def main():
         return 2
     vectors, corpus = pathlib.Path(sys.argv[1]), Corpus(pathlib.Path(sys.argv[2]))
     frames(corpus, vectors)
+    limits(corpus)
     malformed(corpus, vectors)
     sessions(corpus, vectors)
     discovery(corpus, vectors)
