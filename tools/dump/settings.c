@@ -43,12 +43,12 @@ static const char help[] =
     "      --color WHEN           auto, always, never\n"
     "      --show-keys            do not hide nonces of handshakes\n"
     "      --memory MIB           for reassembly, 6 unless told\n"
-    "  -q, --quiet                no progress and no summary on stderr\n"
+    "  -q, --quiet                no progress, and no word when nothing is found\n"
     "      --strict               exit with 8 when any message stayed undecoded\n"
     "  -h, --help  -V, --version\n"
     "\n"
-    "exit status: 0 read to the end, 2 usage, 7 input unreadable or cut off (what came before is printed),\n"
-    "             8 with --strict: messages stayed undecoded\n";
+    "exit status: 0 read to the end, 2 usage, 7 input unreadable or cut off (everything else is printed) or output not\n"
+    "             written, 8 with --strict: messages stayed undecoded\n";
 
 enum {
     OPT_HEX = 256,
