@@ -47,8 +47,8 @@ static const char help[] =
     "      --strict               exit with 8 when any message stayed undecoded\n"
     "  -h, --help  -V, --version\n"
     "\n"
-    "exit status: 0 read to the end, 2 usage, 7 input unreadable or cut off (everything else is printed) or output not\n"
-    "             written, 8 with --strict: messages stayed undecoded\n";
+    "exit status: 0 read to the end, 2 usage, 7 input unreadable or cut off (everything else is printed), or output\n"
+    "             not written, 8 with --strict: messages stayed undecoded\n";
 
 enum {
     OPT_HEX = 256,
