@@ -51,7 +51,7 @@ static void take_interface(struct alike *a, uint8_t *front)
         a->link_types[a->n_interfaces++] = link_type;
     if (!a->has_first) {
         a->has_first = true;
-        a->first_link_type = a->link_type = link_type;
+        a->first_link_type = link_type;
         a->first_snap_len = get32(a, front + 12);
     }
     put(a, front + 8, 2, a->first_link_type);
