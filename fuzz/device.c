@@ -20,7 +20,13 @@ const struct fuzz_harness fuzz_harness = {
 };
 
 enum { CONNECTIONS = 4, STEPS_MAX = 96, ROOM = 1 << 15, OUTPUT_MAX = 8192 };
-enum { CONTEXT_VENDOR = 0x08, CONTEXT_VENDOR_READ = 0x10, CONTEXT_MANUAL = 0x20, CONTEXT_KEY_ZERO = 0x40 };
+enum {
+    CONTEXT_VENDOR = 0x08,
+    CONTEXT_VENDOR_READ = 0x10,
+    CONTEXT_MANUAL = 0x20,
+    CONTEXT_KEY_ZERO = 0x40,
+    CONTEXT_ZERO_CRC = 0x80
+};
 
 static tw_crypto *crypto;
 static tw_device_host *hosts[2]; /* answers by itself; manual */
@@ -72,7 +78,7 @@ static void open_line(struct world *w, struct line *l)
 }
 
 /* The check value of a frame the device acts on, under the key it has to be under. */
-static bool is_authentic(const struct line *l, const struct tw_frame *f)
+static bool is_authentic(const struct world *w, const struct line *l, const struct tw_frame *f)
 {
     uint8_t proof[32];
     const uint8_t *raw = f->raw.data;
@@ -80,7 +86,8 @@ static bool is_authentic(const struct line *l, const struct tw_frame *f)
     bool local = !l->established || tw_command_is_handshake(f->command);
     const uint8_t *key = local ? l->peer.keys.local : l->peer.keys.session;
     if (f->integrity == TW_INTEGRITY_CRC32)
-        return tw_frame_crc_matches(f);
+        return tw_frame_crc_matches(f) ||
+               (w->quirks & TW_DEVICE_ZERO_CRC && w->version == TW_V31 && memcmp(f->check.data, "\0\0\0", 4) == 0);
     if (f->integrity == TW_INTEGRITY_HMAC) {
         oracle_hmac(proof, key, raw, covered);
         return memcmp(proof, f->check.data, 32) == 0;
@@ -194,7 +201,7 @@ static void on_event(struct world *w, struct line *l, const struct tw_device_eve
         return;
     }
     CHECK(ev->message.seq == ev->frame.seq && ev->message.command == ev->frame.command);
-    bool authentic = ev->frame.raw.len > 0 && is_authentic(l, &ev->frame);
+    bool authentic = ev->frame.raw.len > 0 && is_authentic(w, l, &ev->frame);
     fuzz_gate(authentic);
     bool quirk = (w->quirks & TW_DEVICE_VENDOR_HEARTBEAT) != 0 && ev->type == TW_DEVICE_HEARTBEAT;
     /* 3.3 and older refuse the START of a 3.4 client, whose HMAC they take for a wrong CRC (spec section 4.5). */
@@ -377,7 +384,8 @@ static uint64_t play(const uint8_t *data, size_t size, uint64_t cuts)
                       .cuts = {cuts}};
     w.quirks = (context & CONTEXT_VENDOR ? TW_DEVICE_VENDOR & ~(unsigned)TW_DEVICE_VENDOR_READ : 0u) |
                (context & CONTEXT_VENDOR_READ ? TW_DEVICE_VENDOR_READ : 0u) |
-               (context & CONTEXT_KEY_ZERO ? TW_DEVICE_KEY_ZERO : 0u);
+               (context & CONTEXT_KEY_ZERO ? TW_DEVICE_KEY_ZERO : 0u) |
+               (context & CONTEXT_ZERO_CRC ? TW_DEVICE_ZERO_CRC : 0u);
     w.host = hosts[w.manual];
     fuzz_gates.version = (unsigned)w.version;
     randomness = 0;

@@ -9,6 +9,7 @@ import json
 import pathlib
 import struct
 import sys
+import zlib
 
 VERSIONS = ["3.1", "3.2", "3.3", "3.4", "3.5"]
 FROM_DEVICE, STRICT, SMALL_LIMIT, NO_LIMIT = 0x08, 0x10, 0x20, 0x40
@@ -126,6 +127,28 @@ def limits(corpus):
         for length in (0x41, 0xFFFF, 0xFFFFFFFF):  # around each of them
             head = bytes.fromhex("000055aa0000000100000009") + struct.pack(">I", length)
             corpus.put("frame", f"limit-{name}-length-{length:x}", bytes([2 | bits]) + head + bytes(length if length < 100 else 8))
+
+
+def with_crc(command, body):
+    head = bytes.fromhex("000055aa00000001") + struct.pack(">II", command, len(body) + 8) + body
+    return head + struct.pack(">I", zlib.crc32(head)) + bytes.fromhex("0000aa55")
+
+
+def in_clear(corpus):
+    """Bodies that are not encrypted; what is not ASCII is known for JSON by its braces."""
+    for c, version in enumerate(VERSIONS[:3]):
+        for name, body in (("brace", "{}"), ("blank", '{ "dps":{"1":"é"}}'), ("tab", '{\t"dps":{"1":"é"}}'),
+                           ("return", '{\r"dps":{"1":"é"}}'), ("newline", '{\n"dps":{"1":"é"}}'), ("quote", '{"dps":{"1":"é"}}'),
+                           ("not-json", '{é}'), ("text", "json obj data unvalid")):
+            name = f"v{version.replace('.', '')}-clear-{name}"
+            corpus.put("open", name, bytes([c]) + with_crc(10, body.encode()) + with_crc(7, body.encode() + b"\0"))
+            corpus.put("observer", name, bytes([c]) + record(TO, with_crc(10, body.encode())) +
+                       record(FROM, with_crc(10, bytes(4) + body.encode())))
+    zero_crc = with_crc(10, b'{"gwId":"' + ID + b'","devId":"' + ID + b'"}')
+    zero_crc = zero_crc[:-8] + bytes(4) + zero_crc[-4:]
+    for name, bits in (("excused", 0x80), ("refused", 0)):
+        corpus.put("open", "v31-zero-crc-" + name, bytes([bits]) + zero_crc)
+        corpus.put("device", "v31-zero-crc-" + name, bytes([bits]) + record(TO, zero_crc))
 
 
 def malformed(corpus, vectors):
@@ -369,7 +392,9 @@ def texts(corpus, vectors):
                        ("utf8-surrogate", b'{"dps":{"1":"\xed\xa0\x80"}}'), ("utf8-too-high", b'{"a":"\xf4\x90\x80\x80"}'),
                        ("numbers", b'{"dps":{"1":0,"2":-0,"3":1.5,"4":1e9,"5":9223372036854775807,'
                                    b'"6":-9223372036854775808,"7":9223372036854775808,"8":1E-2}}'),
-                       ("bad-numbers", b'{"dps":{"1":01}}'), ("control-character", b'{"a":"\x01"}'),
+                       ("bad-numbers", b'{"dps":{"1":01}}'), ("long-dp-id", b'{"dps":{"12345678901":1,"4294967296":1}}'),
+                       ("escapes-of-surrogates", rb'{"dps":{"1":"\ue000","2":"\udc00","3":"\ud800\ud800","4":"\ud800\ue000",'
+                                                 rb'"5":"\udbff\udfff","6":"\ud800x","7":"\ud800\n"}}'), ("control-character", b'{"a":"\x01"}'),
                        ("sub-device", b'{"protocol":5,"t":1,"data":{"cid":"a","ctype":0,"dps":{"1":true}}}'),
                        ("blanks", b' {\t"dps" : { "1" : null , "2" : [ ] } }\r\n')):
         corpus.put("body", name, b"\x02" + body)
@@ -487,6 +512,7 @@ def main():
     vectors, corpus = pathlib.Path(sys.argv[1]), Corpus(pathlib.Path(sys.argv[2]))
     frames(corpus, vectors)
     limits(corpus)
+    in_clear(corpus)
     malformed(corpus, vectors)
     sessions(corpus, vectors)
     discovery(corpus, vectors)

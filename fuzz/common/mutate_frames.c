@@ -199,7 +199,7 @@ static void damage(struct wire *w, struct fuzz_rng *r)
 {
     if (w->n == 0 || fuzz_rng_below(r, 8) != 0)
         return;
-    w->frames[fuzz_rng_below(r, w->n)].damage = 1u << fuzz_rng_below(r, 9);
+    w->frames[fuzz_rng_below(r, w->n)].damage = 1u << fuzz_rng_below(r, 10);
 }
 
 static size_t write_all(const struct wire *w, struct wire_keys *keys, uint8_t *out, size_t cap)

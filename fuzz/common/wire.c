@@ -315,6 +315,10 @@ static size_t damaged(const struct wire_frame *f, uint8_t *out, size_t size)
     size_t length_at = f->kind == WIRE_6699 ? 14 : 12;
     if (f->damage & WIRE_BAD_CHECK)
         out[size - SUFFIX - 1 - f->seq % 4] ^= (uint8_t)(1u << f->seq % 8);
+    if (f->damage & WIRE_ZERO_CHECK) {
+        size_t check = f->kind == WIRE_6699 ? TAG : f->hmac ? HMAC : CRC;
+        memset(out + size - SUFFIX - check, 0, check);
+    }
     if (f->damage & WIRE_BAD_LENGTH)
         put32(out + length_at, be32(out + length_at) ^ (1u << f->seq % 32));
     if (f->damage & WIRE_BAD_SUFFIX)

@@ -32,6 +32,7 @@ enum wire_damage {
     WIRE_CUT = 64,           /**< the frame ends early, the stream with it or not */
     WIRE_BAD_PROOF = 128,    /**< a handshake message keeps the proof it has */
     WIRE_OTHER_KEY = 256,    /**< sealed under the local key in place of the session key, or the other way round */
+    WIRE_ZERO_CHECK = 512,   /**< zeros in place of CRC, HMAC or tag: some clients send no CRC */
 };
 
 enum { WIRE_FRAMES_MAX = 64, WIRE_BYTES_MAX = 1 << 17 };
