@@ -12,13 +12,6 @@
 #define KEY_FILE_LIMIT ((size_t)1 << 20) /* bytes; our choice: sixty thousand keys */
 
 /* see common/options.h */
-int opt_protocol(enum tw_version *out, const char *text, struct why *why)
-{
-    if (tw_version_parse(out, text, strlen(text)) != TW_OK)
-        return why_set(why, "expected 3.1, 3.2, 3.3, 3.4 or 3.5, got '%s'", text);
-    return 0;
-}
-
 int opt_protocol_or_auto(bool *is_auto, enum tw_version *out, const char *text, struct why *why)
 {
     if (strcmp(text, "auto") == 0) {
@@ -60,13 +53,8 @@ int opt_key(uint8_t key[TW_KEY_LEN], const char *text, struct why *why)
 int opt_key_argument(uint8_t key[TW_KEY_LEN], char *argument, struct why *why)
 {
     int rc = opt_key(key, argument, why);
-    opt_wipe(argument);
-    return rc;
-}
-
-void opt_wipe(char *argument)
-{
     explicit_bzero(argument, strlen(argument));
+    return rc;
 }
 
 /* The next line of text, without its line end. False at the end. */
@@ -170,23 +158,6 @@ int opt_key_environment(uint8_t key[TW_KEY_LEN], struct why *why)
     return opt_key(key, text, why) == 0 ? 1 : -1;
 }
 
-/* A decimal number without sign, 1 to UINT32_MAX, that fills the span. */
-static bool read_dp_id(uint32_t *out, struct tw_span s)
-{
-    uint64_t n = 0;
-    if (s.len == 0 || s.len > 10)
-        return false;
-    for (size_t i = 0; i < s.len; i++) {
-        if (s.data[i] < '0' || s.data[i] > '9')
-            return false;
-        n = n * 10 + (uint64_t)(s.data[i] - '0');
-    }
-    if (n == 0 || n > UINT32_MAX)
-        return false;
-    *out = (uint32_t)n;
-    return true;
-}
-
 /* see common/options.h */
 int opt_dp(struct opt_dp *out, const char *text, struct why *why)
 {
@@ -200,7 +171,6 @@ int opt_dp(struct opt_dp *out, const char *text, struct why *why)
         .name = {(const uint8_t *)text, (size_t)(equals - text)},
         .value = {(const uint8_t *)equals + 1, strlen(equals + 1)},
     };
-    dp.has_id = read_dp_id(&dp.id, dp.name);
     dp.is_json = tw_json_check(dp.value) == TW_OK;
     if (!dp.is_json && dp.value.len > 0 && strchr("{[\"", dp.value.data[0]) != NULL)
         return why_set(why, "the value of '%s' begins like JSON and is none", text);
@@ -214,30 +184,6 @@ void opt_dp_put_value(struct tw_text *t, const struct opt_dp *dp)
         tw_text_put_span(t, dp->value);
     else
         tw_text_put_string(t, dp->value);
-}
-
-int opt_dps(struct tw_text *t, char *const *arguments, size_t n, struct why *why)
-{
-    struct tw_text copy = *t;
-    tw_text_put(&copy, "{");
-    for (size_t i = 0; i < n; i++) {
-        struct opt_dp dp;
-        if (opt_dp(&dp, arguments[i], why) != 0)
-            return -1;
-        if (!dp.has_id)
-            return why_set(why, "the data point of '%s' is not a number from 1", arguments[i]);
-        if (i > 0)
-            tw_text_put(&copy, ",");
-        tw_text_put(&copy, "\"");
-        tw_text_put_int(&copy, dp.id);
-        tw_text_put(&copy, "\":");
-        opt_dp_put_value(&copy, &dp);
-    }
-    tw_text_put(&copy, "}");
-    if (copy.overflow)
-        return why_set(why, "the values are longer than the %zu bytes that fit into one message", t->cap - t->len);
-    *t = copy;
-    return 0;
 }
 
 /* see common/options.h */

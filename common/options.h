@@ -23,10 +23,7 @@
 #include "tuyawire/dps.h"
 #include "tuyawire/version.h"
 
-/** "3.1" .. "3.5". */
-int opt_protocol(enum tw_version *out, const char *text, struct why *why);
-
-/** The same, or "auto": *is_auto is set and *out left alone. */
+/** "3.1" .. "3.5", or "auto": *is_auto is set and *out left alone. */
 int opt_protocol_or_auto(bool *is_auto, enum tw_version *out, const char *text, struct why *why);
 
 /** A local or session key: 16 bytes of text, or "hex:" and 32 hex digits. 16 characters that begin with "hex:" are
@@ -59,27 +56,19 @@ enum exit_code opt_key_file_only(uint8_t key[TW_KEY_LEN], bool *has_key, const c
 /** The key in TUYA_LOCAL_KEY. @return 1: there is one; 0: the variable is not set or empty; -1: it is no key */
 int opt_key_environment(uint8_t key[TW_KEY_LEN], struct why *why);
 
-/** Overwrite an argument that holds a secret. */
-void opt_wipe(char *argument);
-
 /** One DP=VALUE. Spans point into the text. */
 struct opt_dp {
     struct tw_span name;  /**< what stands before the '=' */
-    bool has_id;          /**< the name is a number, 1 to 4294967295 */
-    uint32_t id;          /**< valid if has_id */
     struct tw_span value; /**< what stands behind it */
     bool is_json;         /**< the value is JSON; otherwise it is a bare word, meant as a string */
 };
 
-/** @return -1 if there is no '=', no name, or the value begins like JSON ({ [ ") and is none. A name that is not a
- *          number is let through (has_id false): who has a mapping may look it up, who has none refuses it */
+/** @return -1 if there is no '=', no name, or the value begins like JSON ({ [ ") and is none. Whether the name is a
+ *          number, or one of a mapping, the caller knows */
 int opt_dp(struct opt_dp *out, const char *text, struct why *why);
 
 /** Append the value as JSON. */
 void opt_dp_put_value(struct tw_text *t, const struct opt_dp *dp);
-
-/** Turn n arguments DP=VALUE into one object, {"1":true,"9":60}. Names must be numbers. */
-int opt_dps(struct tw_text *t, char *const *arguments, size_t n, struct why *why);
 
 /** host, host:port, [IPv6]:port, or an IPv6 address alone. */
 struct opt_address {

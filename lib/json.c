@@ -367,6 +367,17 @@ void tw__json_value(struct tw_value *out, struct tw_span text)
     }
 }
 
+/* see tuyawire/dps.h */
+int tw_json_value(struct tw_value *out, struct tw_span text)
+{
+    struct tw__scan s = tw__scan_begin(text);
+    struct tw_span value;
+    if (!tw__scan_value(&s, &value, 0) || tw__scan_peek(&s) != -1)
+        return TW_E_JSON;
+    tw__json_value(out, value);
+    return TW_OK;
+}
+
 /* ------ steps ------ */
 
 /* What stands around the items of an object or array that is stepped through: at least itself. The text was measured

@@ -425,6 +425,19 @@ static void half_a_surrogate_pair_is_no_text(void **state)
     }
 }
 
+static void a_value_alone_says_what_it_is(void **state)
+{
+    (void)state;
+    struct tw_value v;
+    assert_int_equal(tw_json_value(&v, (struct tw_span){(const uint8_t *)" -7 ", 4}), TW_OK);
+    assert_int_equal(v.type, TW_VALUE_INTEGER);
+    assert_int_equal(v.integer, -7);
+    assert_int_equal(v.text.len, 2);
+    assert_int_equal(tw_json_value(&v, (struct tw_span){(const uint8_t *)"true 1", 6}), TW_E_JSON);
+    assert_int_equal(tw_json_value(&v, (struct tw_span){NULL, 0}), TW_E_JSON);
+    assert_int_equal(v.integer, -7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -443,6 +456,7 @@ int main(void)
         cmocka_unit_test(escapes_become_utf8),
         cmocka_unit_test(an_escaped_nul_is_a_byte_of_the_string),
         cmocka_unit_test(half_a_surrogate_pair_is_no_text),
+        cmocka_unit_test(a_value_alone_says_what_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

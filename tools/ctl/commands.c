@@ -116,15 +116,9 @@ static int read_dps(struct tw_text *t, const struct target *target, int n, char 
         const struct devices_dp *mapped = target->entry != NULL ? devices_dp(target->entry, id) : NULL;
         if (mapped == NULL || t->overflow)
             continue;
-        struct store one = {0};
-        char object[DPS_MAX];
-        int len = snprintf(object, sizeof object, "{\"1\":%.*s}", (int)(t->len - from), t->data + from);
-        if (store_merge(&one, (struct tw_span){(const uint8_t *)object, (size_t)len}) != 0 || one.n == 0)
-            continue;
-        struct tw_value v = store_value(&one.dps[0]);
-        int rc = check_type(mapped, &v);
-        store_free(&one);
-        if (rc != 0)
+        struct tw_value v;
+        if (tw_json_value(&v, (struct tw_span){(const uint8_t *)t->data + from, t->len - from}) == TW_OK &&
+            check_type(mapped, &v) != 0)
             return -1;
     }
     tw_text_put(t, "}");

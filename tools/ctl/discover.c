@@ -184,7 +184,6 @@ static int run(struct discovery *d, uv_loop_t *loop, uint64_t ms, struct trouble
 {
     struct finder_options options;
     struct finder *finder = NULL;
-    struct link nothing = {.loop = loop};
     tw_crypto *crypto;
     discover_options(d->set, &options);
     options.quiet = d->quiet;
@@ -192,9 +191,7 @@ static int run(struct discovery *d, uv_loop_t *loop, uint64_t ms, struct trouble
         return trouble_set(t, TROUBLE_OURS, "", "the cryptographic library does not work");
     int rc = finder_open(&finder, loop, crypto, &options, on_found, d, t);
     if (rc == 0) {
-        uv_timer_init(loop, &nothing.timer);
-        link_run(&nothing, is_there, d, ms);
-        uv_close((uv_handle_t *)&nothing.timer, NULL);
+        link_pause(loop, is_there, d, ms);
         finder_close(finder);
     }
     tw_crypto_free(crypto);

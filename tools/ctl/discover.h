@@ -10,8 +10,7 @@ enum exit_code command_discover(const struct settings *set, uv_loop_t *loop);
 enum exit_code discover_address(const struct settings *set, uv_loop_t *loop, struct target *target);
 
 /** Has this device another address by now? Listens for so long at most, or until *stop.
- * @return true: host and, if it was not said by
- * the user, version are new */
+ * @return true: host is new, and version, unless the user has said it */
 bool discover_moved(const struct settings *set, uv_loop_t *loop, struct target *target, uint64_t ms,
                     const bool *stop);
 

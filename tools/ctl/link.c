@@ -248,6 +248,15 @@ bool link_run(struct link *l, link_done_fn *done, void *ctx, uint64_t limit_ms)
     return done != NULL && done(ctx);
 }
 
+void link_pause(uv_loop_t *loop, link_done_fn *done, void *ctx, uint64_t limit_ms)
+{
+    struct link nothing = {.loop = loop};
+    uv_timer_init(loop, &nothing.timer);
+    link_run(&nothing, done, ctx, limit_ms);
+    uv_close((uv_handle_t *)&nothing.timer, NULL);
+    uv_run(loop, UV_RUN_NOWAIT);
+}
+
 int link_trouble(const struct link *l, struct trouble *t)
 {
     if (l->uv_error != 0 && l->uv_error != UV_EOF)

@@ -53,6 +53,9 @@ void link_flush(struct link *l);
  * @return true: done; false: limit or over */
 bool link_run(struct link *l, link_done_fn *done, void *ctx, uint64_t limit_ms);
 
+/** Let time pass, with no connection, until done(ctx) (NULL: never) or the limit. */
+void link_pause(uv_loop_t *loop, link_done_fn *done, void *ctx, uint64_t limit_ms);
+
 /** Why it is over, as trouble. @return -1 */
 int link_trouble(const struct link *l, struct trouble *t);
 

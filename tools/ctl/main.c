@@ -75,7 +75,9 @@ static enum exit_code run_chain(const struct chain *c, const struct settings *se
         code = discover_address(set, loop, &target);
     if (code != EXIT_CODE_OK)
         return code;
-    if (session_init(&s, loop, &target, &set->session, &t) != 0) {
+    int rc = session_init(&s, loop, &target, &set->session, &t);
+    explicit_bzero(target.key, sizeof target.key);
+    if (rc != 0) {
         trouble_say(&t);
         return t.code;
     }

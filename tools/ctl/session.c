@@ -172,11 +172,7 @@ static bool helps_to_retry(const struct trouble *t)
 
 void session_pause(struct session *s, uint64_t ms)
 {
-    struct link nothing = {.loop = s->loop};
-    uv_timer_init(s->loop, &nothing.timer);
-    link_run(&nothing, NULL, NULL, ms);
-    uv_close((uv_handle_t *)&nothing.timer, NULL);
-    uv_run(s->loop, UV_RUN_NOWAIT);
+    link_pause(s->loop, NULL, NULL, ms);
 }
 
 static void back_off(struct session *s, unsigned tries)

@@ -61,22 +61,9 @@ const struct store_dp *store_find(const struct store *s, uint32_t id)
 
 struct tw_value store_value(const struct store_dp *dp)
 {
-    /* An object of one data point is what the library reads. */
-    char room[64];
-    struct tw_value value = {.type = TW_VALUE_STRING, .text = {(const uint8_t *)dp->text, dp->len}};
-    struct tw_dp found;
-    if (dp->len + sizeof "{\"1\":}" > sizeof room)
-        return value; /* only strings, objects and arrays are as long as this, and their text is all there is */
-    size_t len = 0;
-    memcpy(room, "{\"1\":", 5);
-    len = 5;
-    memcpy(room + len, dp->text, dp->len);
-    len += dp->len;
-    room[len++] = '}';
-    if (tw_dps_find(&found, (struct tw_span){(const uint8_t *)room, len}, 1) == TW_OK) {
-        found.value.text = value.text;
-        return found.value;
-    }
+    struct tw_value value = {.type = TW_VALUE_NULL};
+    (void)tw_json_value(&value,
+                        (struct tw_span){(const uint8_t *)dp->text, dp->len}); /* out of a body that was parsed */
     return value;
 }
 

@@ -112,15 +112,6 @@ static bool is_interrupted(void *ctx)
     return w->interrupted;
 }
 
-static void pause_for(struct watch *w, uint64_t ms)
-{
-    struct link nothing = {.loop = w->s->loop};
-    uv_timer_init(w->s->loop, &nothing.timer);
-    link_run(&nothing, is_interrupted, w, ms);
-    uv_close((uv_handle_t *)&nothing.timer, NULL);
-    uv_run(w->s->loop, UV_RUN_NOWAIT);
-}
-
 /* Everything once, as one event. A device that refuses to be asked still pushes. */
 static int first_picture(struct watch *w, struct trouble *t)
 {
@@ -191,7 +182,7 @@ enum exit_code command_watch(struct session *s, const struct settings *set, int 
             break;
         }
         put_event(s, "disconnected", t.what);
-        pause_for(&w, backoff);
+        link_pause(s->loop, is_interrupted, &w, backoff);
         bool is_gone = t.kind == TROUBLE_REFUSED || t.kind == TROUBLE_UNREACHABLE;
         if (!w.interrupted && is_gone && s->target.id[0] != '\0' && ++failures >= SEARCH_AFTER &&
             discover_moved(set, s->loop, &s->target, SEARCH_MS, &w.interrupted))

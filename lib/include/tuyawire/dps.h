@@ -93,6 +93,9 @@ int tw_json_next_element(struct tw_value *value, size_t *pos, struct tw_span arr
 /** Is this exactly one JSON value in valid UTF-8 and within the depth limit? TW_OK or TW_E_JSON. */
 int tw_json_check(struct tw_span text);
 
+/** The same, and what the value is; blanks around it are left out of out->text. On TW_E_JSON out is untouched. */
+int tw_json_value(struct tw_value *out, struct tw_span text);
+
 /** Undo the escapes of a JSON string (with or without its quotes) into out, as UTF-8; no NUL is added, but an escaped
  * one (\u0000) is a byte like any other.
  * @return TW_OK and *len set; TW_E_CAPACITY (cap of text.len always suffices); TW_E_JSON (a lone surrogate, or no
