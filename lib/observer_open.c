@@ -2,6 +2,7 @@
  * tuyawire/observer.h. */
 #include "observer.h"
 #include <string.h>
+#include "bytes.h"
 #include "internal.h"
 #include "tuyawire/dps.h"
 
@@ -113,14 +114,6 @@ static int open_with(tw_observer *o, struct tw_message *m, const struct tw_frame
                      enum tw_direction dir, const uint8_t *key)
 {
     return note_ours(o, tw_message_open(m, o->ring->crypto, f, v, dir, key, o->ring->plain, TW_FRAME_LENGTH_MAX, 0));
-}
-
-static bool is_printable(struct tw_span s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (s.data[i] < 0x20 || s.data[i] > 0x7e)
-            return false;
-    return true;
 }
 
 /* Is there something in the plaintext that a wrong key does not yield by chance? Padding of n bytes fits in one of
