@@ -4,7 +4,10 @@
 #include "server_private.h"
 #include "strike.h"
 
-enum { SYNC_MS = 500 };
+enum {
+    SYNC_MS = 500,
+    FAR_MS = 60 * 1000, /* no appointment is made further ahead; see outlet_arm() */
+};
 
 /* Q33: a plug that never had network time counts from power-on. */
 int64_t outlet_unix_s(const struct outlet *o)
@@ -173,11 +176,18 @@ void outlet_wake(struct outlet *o)
 static void on_wake(void *ctx, uint64_t arg)
 {
     struct outlet *o = ctx;
-    if (o->wake_ms == arg) /* otherwise another appointment has taken its place */
+    if (o->wake_ms != arg) /* another appointment has taken its place */
+        return;
+    o->wake_ms = UINT64_MAX;
+    if (device_deadline(o->device) <= server_now_ms(o->server))
         outlet_wake(o);
+    else
+        outlet_arm(o);
 }
 
-/* Only plugs that somebody listens to are woken; the others catch up when they are asked. */
+/* Only plugs that somebody listens to are woken; the others catch up when they are asked. An earlier appointment takes
+ * the place of a later one, which stays in the list until it is due: a client that sets shorter and shorter countdowns
+ * would make a day's worth of them. */
 void outlet_arm(struct outlet *o)
 {
     struct server *s = o->server;
@@ -185,6 +195,8 @@ void outlet_arm(struct outlet *o)
     if (o->n_conns == 0 && s->store == NULL)
         return;
     uint64_t at = device_deadline(o->device), now = server_now_ms(s);
+    if (!s->cfg.virtual_clock && at != UINT64_MAX && at > now + FAR_MS)
+        at = now + FAR_MS;
     if (at >= o->wake_ms && o->wake_ms > now)
         return;
     o->wake_ms = at;

@@ -171,6 +171,23 @@ class Robust(unittest.TestCase):
             self.assertFlat(sim, before, 8192)
             s.close()
 
+    def test_countdowns_that_replace_each_other_cost_nothing(self):
+        n, most = 20000, 86400
+        with Sim("-P", "3.3", "--profile", "basic-plug", "--status-delay", 0) as sim, sim.client() as c:
+            def pour_countdowns(begin, n):
+                data = b"".join(seal("3.3", "to_device", i, 7, '{"dps":{"9":%d}}' % (begin - i), key=c.key) for i in range(n))
+                sender = threading.Thread(target=c.sock.sendall, args=(data,))
+                sender.start()
+                while c.receive_command(7).seq < n - 1:
+                    c.pushes.clear()
+                sender.join()
+            c.sock.settimeout(PATIENCE_S)
+            pour_countdowns(most, 500)
+            before = memory_kb(sim)
+            pour_countdowns(most - 500, n)
+            self.assertServes(sim)
+            self.assertFlat(sim, before, 600)
+
     def test_client_that_never_hears_what_others_do_is_let_go(self):
         with Sim("--max-clients", 0, "--idle-timeout", 0, "--status-delay", 0) as sim:
             deaf = socket.socket()
