@@ -45,7 +45,10 @@ static void check_spans(const struct tw_body *b, struct tw_span payload)
 /* The meaning of a value belongs to its text. */
 static void check_value(const struct tw_value *v, struct tw_span whole)
 {
-    CHECK(v->text.len > 0 && inside(v->text, whole) && tw_json_check(v->text) == TW_OK);
+    struct tw_value alone;
+    CHECK(v->text.len > 0 && inside(v->text, whole) && tw_json_value(&alone, v->text) == TW_OK);
+    CHECK(alone.type == v->type && equal(alone.text, v->text));
+    CHECK(v->type != TW_VALUE_INTEGER || alone.integer == v->integer);
     uint8_t first = v->text.data[0];
     switch (v->type) {
     case TW_VALUE_NULL: CHECK(first == 'n' && v->text.len == 4); break;
