@@ -22,6 +22,7 @@ import random
 import resource
 import selectors
 import socket
+import statistics
 import struct
 import sys
 import threading
@@ -451,12 +452,13 @@ class Soak(unittest.TestCase):
         return memory
 
     def assertFlat(self, memory):
-        """memory: one list per round of what each simulator holds. The last third is not above the second."""
+        """memory: one list per round of what each simulator holds. The last third is not above the second, in the middle:
+        a flood that was just over leaves a peak."""
         third = len(memory) // 3
         if third < 3:
             return
         for i, profile in enumerate(PROFILES):
-            before, after = (max(m[i] for m in part) for part in (memory[third:2 * third], memory[2 * third:]))
+            before, after = (statistics.median(m[i] for m in part) for part in (memory[third:2 * third], memory[2 * third:]))
             self.assertLess(after, before * 1.05 + 4096, f"{profile} grows: {[m[i] for m in memory]} kB")
 
     def test_it_lives_and_serves(self):
