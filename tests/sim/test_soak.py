@@ -40,6 +40,7 @@ SECONDS = float(os.environ.get("SOAK_S", "4"))
 SEED = int(os.environ.get("SOAK_SEED", "1"))
 FIRST_ROUND = int(os.environ.get("SOAK_ROUND", "1"))
 ROUND_S = 60.0
+KEPT_KB = 12 * 1024
 VERSIONS = ("3.1", "3.2", "3.3", "3.4", "3.5")
 PROFILES = sorted(os.path.basename(path)[:-5] for path in glob.glob(
     os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "sim", "profiles", "*.json")))
@@ -452,14 +453,15 @@ class Soak(unittest.TestCase):
         return memory
 
     def assertFlat(self, memory):
-        """memory: one list per round of what each simulator holds. The last third is not above the second, in the middle:
-        a flood that was just over leaves a peak."""
+        """memory: one list per round of what each simulator holds. The median of the last third is not above that of the
+        second by more than allocators keep: 4 to 8 MB were seen, while what is in use came back to where it began. Beyond,
+        a leak of some 200 bytes per connection shows within an hour."""
         third = len(memory) // 3
         if third < 3:
             return
         for i, profile in enumerate(PROFILES):
             before, after = (statistics.median(m[i] for m in part) for part in (memory[third:2 * third], memory[2 * third:]))
-            self.assertLess(after, before * 1.05 + 4096, f"{profile} grows: {[m[i] for m in memory]} kB")
+            self.assertLess(after, before + KEPT_KB, f"{profile} grows: {[m[i] for m in memory]} kB")
 
     def test_it_lives_and_serves(self):
         base, ears = free_base()
