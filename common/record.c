@@ -5,7 +5,6 @@
 #include "common/record.h"
 #include <stdlib.h>
 #include <string.h>
-#include "common/cold.h"
 #include "common/hex.h"
 #include "tuyawire/command.h"
 #include "tuyawire/dps.h"
@@ -90,7 +89,8 @@ static const char pairs[] =
 
 static char *put_pair(char *p, unsigned n)
 {
-    memcpy(p, pairs + 2 * n, 2);
+    p[0] = pairs[2 * n];
+    p[1] = pairs[2 * n + 1];
     return p + 2;
 }
 
@@ -157,7 +157,7 @@ static size_t utf8_len(const uint8_t *s, size_t left)
     return n;
 }
 
-static COLD bool is_utf8(struct tw_span s)
+static bool is_utf8(struct tw_span s)
 {
     for (size_t i = 0, n; i < s.len; i += n) {
         n = utf8_len(s.data + i, s.len - i);
@@ -167,7 +167,7 @@ static COLD bool is_utf8(struct tw_span s)
     return true;
 }
 
-static COLD char *put_escape(char *p, uint8_t c)
+static char *put_escape(char *p, uint8_t c)
 {
     switch (c) {
     case '"': return PUT(p, "\\\"");
@@ -347,7 +347,7 @@ static char *put_command(char *p, int64_t cmd)
     return put_fixed(p, has_name ? &commands[cmd] : &no_command);
 }
 
-static COLD char *put_where(char *p, const struct record *r)
+static char *put_where(char *p, const struct record *r)
 {
     p = PUT(p, ",\"flow\":");
     p = put_number(p, r->flow);
