@@ -118,7 +118,7 @@ def dump_records(path, key, port):
     """What tuya-dump --json makes of a capture."""
     result = run("tuya-dump", "-r", path, "--key", key, "--port", port, "--json")
     assert result.returncode == 0, f"tuya-dump ended with {result.returncode}:\n{result.stderr}"
-    return [json.loads(line) for line in result.stdout.splitlines()]
+    return [json.loads(line) for line in result.stdout.split("\n") if line]
 
 
 def comparable(records):

@@ -21,7 +21,7 @@ def converse(device):
     result = subprocess.run(["node", os.path.join(HERE, "homebridge.js"), json.dumps(options)], text=True,
                             capture_output=True, timeout=2 * PATIENCE_S,
                             env={**os.environ, "NODE_PATH": modules_or_skip()})
-    steps = [json.loads(line) for line in result.stdout.splitlines()]
+    steps = [json.loads(line) for line in result.stdout.split("\n") if line]
     assert result.returncode == 0, f"it ended with {result.returncode}:\n{result.stdout}\n{result.stderr}"
     assert not any(s["step"] == "log" for s in steps), f"it complained:\n{result.stdout}"
     return steps
