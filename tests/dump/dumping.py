@@ -33,7 +33,7 @@ def records(*arguments, expect=0, **options):
     if result.returncode != expect:
         raise AssertionError(f"exit code {result.returncode}, expected {expect}\n{result.stderr}")
     out = result.stdout if isinstance(result.stdout, str) else result.stdout.decode()
-    return [json.loads(line) for line in out.splitlines()]
+    return [json.loads(line) for line in out.split("\n") if line]
 
 
 class DumpTest(unittest.TestCase):

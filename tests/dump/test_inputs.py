@@ -90,6 +90,13 @@ class Inputs(DumpTest):
 
 
 class Pipe(DumpTest):
+    def test_nothing_at_all_is_said_to_be_so(self):
+        self.path("x").write_bytes(b"")
+        for arguments, options in (("-r", self.path("x")), {}), (("-r", "-"), {"input": ""}):
+            result = dump(*arguments, "--key", KEY.decode(), **options)
+            self.assertEqual((result.returncode, result.stdout), (7, ""))
+            self.assertIn("is empty", result.stderr)
+
     def test_what_has_come_is_printed_while_the_pipe_waits(self):
         """tcpdump -U -w - | tuya-dump -r -"""
         talk = Talk("3.3")

@@ -134,6 +134,8 @@ static int open_path(struct capture *c, const char *path, const struct stream_wa
     fclose(file);
     if (stream_is_empty(c->stream))
         return 0;
+    if (stream_position(c->stream) == 0 && stream_error(c->stream) == NULL)
+        return why_set(why, "%s: is empty; expected a capture", c->name);
     return why_set(why,
                    "%s: not a capture that can be read: %s; pcap and pcapng are, plain or gzip'ed ('editcap -F "
                    "pcapng' converts others)",
