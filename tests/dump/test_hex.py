@@ -131,6 +131,12 @@ class Notation(DumpTest):
                     with self.subTest(id=v["id"], size=size, end=end):
                         self.assertEqual([r["error"] for r in got], [None, "need_more", None, None])
 
+    def test_many_requests_inside_a_cut_frame_are_all_read(self):
+        """More than are remembered for their replies: corpus/hexlog/more-requests-than-are-kept."""
+        text = (ROOT / "corpus" / "hexlog" / "more-requests-than-are-kept").read_text()
+        got = records("--hex", input=text, expect=7)
+        self.assertEqual([(r["error"], r["seq"]) for r in got], [("need_more", 1)] + [(None, n) for n in range(1, 41)])
+
     def test_a_cut_frame_counts_also_where_it_is_filtered(self):
         text = self.frames[0]["frame_hex"][:60]
         self.assertEqual(records("--hex", *self.key, "-Y", "cmd == STATUS", text, expect=7), [])

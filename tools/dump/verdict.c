@@ -144,6 +144,8 @@ static void forget_request(struct verdict_state *v, unsigned i)
 
 static void take_request(struct verdict_state *v, const struct tw_message *m, uint64_t time_ns)
 {
+    if (v->n_requests == VERDICT_REQUESTS)
+        forget_request(v, 0); /* nothing is said of it: it may still be answered */
     v->requests[v->n_requests++] = (struct verdict_request){m->command, m->seq, time_ns, false};
 }
 
@@ -219,13 +221,12 @@ bool verdict_no_reply(struct verdict_state *v, enum verdict_end end, uint64_t ti
                       struct verdict_request *request, struct verdict *verdict)
 {
     while (v->n_requests > 0) {
-        bool is_late = end != VERDICT_GOES_ON || time_ns >= v->requests[0].time_ns + reply_limit_ns;
-        if (!is_late && v->n_requests < VERDICT_REQUESTS)
+        if (end == VERDICT_GOES_ON && time_ns < v->requests[0].time_ns + reply_limit_ns)
             return false;
         *request = v->requests[0];
         forget_request(v, 0);
-        if (!is_late || request->in_doubt)
-            continue; /* room for the next, or nobody can tell: nothing is said */
+        if (request->in_doubt)
+            continue; /* nobody can tell: nothing is said */
         say_no_reply(v, end, request);
         v->n[VERDICT_NO_REPLY]++;
         *verdict = (struct verdict){VERDICT_NO_REPLY, v->detail};

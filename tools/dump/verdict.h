@@ -65,7 +65,7 @@ struct verdict verdict_of(struct verdict_state *v, const struct tw_observed *ev,
                           uint64_t *reply_ns);
 
 /* The oldest request that has waited too long; once the conversation is over, the oldest that is open. Call it after each
- * event, and at the end, until it says false: it also makes room for the next request.
+ * event, and at the end, until it says false.
  * @return true: *request is forgotten, *verdict says what to do about it */
 bool verdict_no_reply(struct verdict_state *v, enum verdict_end end, uint64_t time_ns,
                       struct verdict_request *request, struct verdict *verdict);
