@@ -218,26 +218,11 @@ static char *put_string_or_null(char *p, const char *s)
     return s == NULL ? PUT(p, "null") : put_string(p, (struct tw_span){(const uint8_t *)s, strlen(s)});
 }
 
-/* May there be a byte below a blank? A false alarm is possible, a miss is not. */
-static bool may_have_control(struct tw_span text)
-{
-    const uint64_t ones = UINT64_C(0x0101010101010101), highs = UINT64_C(0x8080808080808080);
-    uint64_t found = 0, x;
-    size_t i = 0;
-    for (; i + sizeof x <= text.len; i += sizeof x) {
-        memcpy(&x, text.data + i, sizeof x);
-        found |= (x - ones * ' ') & ~x & highs;
-    }
-    for (; i < text.len; i++)
-        found |= text.data[i] < ' ';
-    return found != 0;
-}
-
 /* JSON as it is, on one line: a line break between tokens becomes a blank; inside strings there is none. */
 static char *put_json(char *p, struct tw_span json)
 {
     memcpy(p, json.data, json.len);
-    if (may_have_control(json))
+    if (memchr(json.data, '\n', json.len) != NULL || memchr(json.data, '\r', json.len) != NULL)
         for (size_t i = 0; i < json.len; i++)
             if (p[i] == '\n' || p[i] == '\r')
                 p[i] = ' ';

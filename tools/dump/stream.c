@@ -10,7 +10,7 @@
 #include <zlib.h>
 #include "alike.h"
 
-enum { READ_SIZE = 128 << 10, MAGIC = 4 };
+enum { READ_SIZE = 128 << 10, STDIO_SIZE = 64 << 10, MAGIC = 4 };
 
 /* file --> packed --inflate--> plain --alike--> libpcap. What is not needed is passed by. */
 struct stream {
@@ -24,6 +24,7 @@ struct stream {
     struct alike alike;
     size_t packed_at, packed_len, plain_at, plain_len;
     uint8_t packed[READ_SIZE], plain[READ_SIZE];
+    char stdio[STDIO_SIZE]; /* given to stdio, which would take 4096 bytes of its own whatever size is asked for */
 };
 
 static size_t read_fd(struct stream *s, uint8_t *out, size_t cap)
@@ -168,7 +169,7 @@ struct stream *stream_open(FILE **out, int fd, const struct stream_wait *wait)
         stream_close(s);
         return NULL;
     }
-    setvbuf(f, NULL, _IOFBF, READ_SIZE);
+    setvbuf(f, s->stdio, _IOFBF, sizeof s->stdio);
     __fsetlocking(f, FSETLOCKING_BYCALLER); /* libpcap reads a few bytes at a time, and only one thread does */
     *out = f;
     return s;
