@@ -5,7 +5,9 @@
 #include "common/fuzz.h"
 #include <stdlib.h>
 #include <string.h>
+#include "common/hex.h"
 #include "decode.h"
+#include "hexdump.h"
 #include "hexlog.h"
 
 const struct fuzz_harness fuzz_harness = {
@@ -14,7 +16,18 @@ const struct fuzz_harness fuzz_harness = {
     .form = FUZZ_TEXT,
 };
 
-enum { TEXT_MAX = 1 << 16, HEADER_55AA = 16, HEADER_6699 = 18, SUFFIX = 4, NOTATIONS = 3, PER_BYTE = 5 };
+enum {
+    TEXT_MAX = 1 << 16,
+    HEADER_55AA = 16,
+    HEADER_6699 = 18,
+    SUFFIX = 4,
+    NOTATIONS = 3,
+    PER_BYTE = 5,
+    WIDTH = 16,
+    LINE_MAX_LEN = 64
+};
+
+#define TAIL "   00 aa\n" /* characters that look like bytes */
 
 static uint64_t n_seen;
 
@@ -67,13 +80,54 @@ static void check_again(const uint8_t *frame, size_t n)
     }
 }
 
+/* Like tcpdump -x. Bytes that look like the beginning of a frame end the one before, at the start of a line. */
+static void check_dumped(const uint8_t *frame, size_t n)
+{
+    static uint8_t again[HEXLOG_FRAME_MAX];
+    static char text[(HEXLOG_FRAME_MAX / WIDTH + 1) * LINE_MAX_LEN];
+    size_t len = 0, pos = 0;
+    for (size_t at = 0; at < n; at += WIDTH) {
+        size_t here = n - at < WIDTH ? n - at : WIDTH;
+        bool begins =
+            here >= 4 && frame[at] == 0 && frame[at + 1] == 0 &&
+            ((frame[at + 2] == 0x55 && frame[at + 3] == 0xaa) || (frame[at + 2] == 0x66 && frame[at + 3] == 0x99));
+        if (at > 0 && begins)
+            return;
+        const uint8_t offset[2] = {(uint8_t)(at >> 8), (uint8_t)at};
+        char *p = hex_write(text + len, offset, sizeof offset);
+        *p++ = ':';
+        for (size_t i = 0; i < here; i++) {
+            *p++ = ' ';
+            p = hex_write(p, &frame[at + i], 1);
+        }
+        memcpy(p, TAIL, strlen(TAIL));
+        len = (size_t)(p - text) + strlen(TAIL);
+    }
+    hexdump_strip(text, len);
+    CHECK(hexlog_next(again, &pos, (struct tw_span){(const uint8_t *)text, len}) == n &&
+          memcmp(again, frame, n) == 0);
+}
+
+static char *strip(const uint8_t *data, size_t size)
+{
+    char *text = malloc(size > 0 ? size : 1);
+    CHECK(text != NULL);
+    if (size > 0)
+        memcpy(text, data, size);
+    hexdump_strip(text, size);
+    for (size_t i = 0; i < size; i++)
+        CHECK(text[i] == (char)data[i] || (text[i] == ' ' && data[i] != '\n'));
+    return text;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static uint8_t frame[HEXLOG_FRAME_MAX];
     static tw_keyring *ring;
-    const struct tw_span text = {data, size};
     if (size > TEXT_MAX)
         return 0;
+    char *stripped = strip(data, size);
+    const struct tw_span text = {(const uint8_t *)stripped, size};
     if (ring == NULL)
         CHECK(tw_keyring_new(&ring) == TW_OK &&
               tw_keyring_add(ring, fuzz_local_key, (struct tw_span){0}, NULL) == TW_OK);
@@ -88,6 +142,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         size_t whole = size_by_length(frame, n);
         CHECK(n <= whole);
         check_again(frame, n);
+        check_dumped(frame, n);
         decode_frame(d, (struct tw_span){frame, n});
         before = pos;
         n_frames++;
@@ -96,5 +151,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CHECK(pos == size && n_seen >= n_frames);
     decode_finish(d);
     decode_free(d);
+    free(stripped);
     return 0;
 }

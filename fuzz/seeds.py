@@ -81,6 +81,9 @@ def time(ms):
     return record(TIME, struct.pack(">H", ms))
 
 
+DOTS = {c: "." for c in range(256) if not 0x20 <= c < 0x7f}
+
+
 class Corpus:
     def __init__(self, root):
         self.root, self.n = root, 0
@@ -312,6 +315,12 @@ def engines(corpus):
         pair("reconnect", *talk, record(CONNECT), *talk)
 
 
+def hex_dump(data, offset, group):
+    """Sixteen bytes a line, with the characters behind them."""
+    return "".join(f"{offset.format(at)}{data[at:at + 16].hex(' ', group):47}  {data[at:at + 16].decode('latin-1').translate(DOTS)}\n"
+                   for at in range(0, len(data), 16))
+
+
 def texts(corpus, vectors):
     entry = {"name": "Kettle plug", "id": "fake0000000000000000id", "key": "0123456789abcdef", "ip": "192.0.2.11",
              "mac": "02:00:00:00:00:01", "uuid": "fakeuuid", "category": "cz", "product_id": "keyfake00000000",
@@ -370,6 +379,9 @@ def texts(corpus, vectors):
                        ("with-time", f"2023-11-14 22:13:20,123 DEBUG 0x7f00aa sending {frame.hex()} (ok)\n" * 3),
                        ("hex-escapes", "got '" + "".join(f"\\x{b:02x}" for b in gcm) + "'\n"),
                        ("one-run", (frame + gcm + frame).hex()), ("nearly-a-prefix", "000055ab 0000 000055 aa"),
+                       ("xxd", hex_dump(frame + gcm, "{:08x}: ", -2)), ("wireshark", hex_dump(bytes(42) + gcm, "{:04x}   ", 1)),
+                       ("tcpdump", hex_dump(gcm, "\t0x{:04x}:  ", -2)), ("od-cut", hex_dump(gcm, "{:06x} ", 1)[:99] + "\n000020"),
+                       ("two-dumps", hex_dump(frame, "{:04x} ", 1) + "and\n" + hex_dump(gcm, "{:04x} ", 1)),
                        ("text-inside", frame.hex()[:20] + " zz " + frame.hex()[20:])):
         corpus.put("hexlog", name, text.encode())
     for version in VERSIONS:  # under the harness's key, so that the decoder behind it opens them

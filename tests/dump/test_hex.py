@@ -1,6 +1,7 @@
 """Frames out of debug logs: every golden frame, in every notation."""
 
 import json
+import subprocess
 import unittest
 
 from dumping import ROOT, DumpTest, dump, records
@@ -101,6 +102,49 @@ class Notation(DumpTest):
     def test_python_bytes(self):
         self.check("".join(f"DEBUG:tinytuya:payload {b!r}\n" for b in self.frame_bytes()))
         self.check("".join("got '" + "".join(f"\\x{x:02x}" for x in b) + "'\n" for b in self.frame_bytes()))
+
+    def test_hex_dumps(self):
+        """With offsets and characters, of whole lines and of less; what od says is what it does here."""
+        def dumped(line, width=16):
+            return lambda b: "".join(line(at, b[at:at + width]) for at in range(0, len(b), width))
+
+        def characters(b):
+            return "".join(chr(x) if 0x20 <= x < 0x7f else "." for x in b)
+
+        def wide(b):  # two groups of eight, as hexdump -C has them
+            return b[:8].hex(" ") + "  " + b[8:].hex(" ")
+
+        forms = {
+            "xxd": dumped(lambda at, b: f"{at:08x}: {b.hex(' ', -2):39}  {characters(b)}\n"),
+            "xxd -g1 -c8": dumped(lambda at, b: f"{at:08x}: {b.hex(' '):23}  {characters(b)}\n", 8),
+            "xxd -c32": dumped(lambda at, b: f"{at:08x}: {b.hex(' ', -2):79}  {characters(b)}\n", 32),
+            "tcpdump -X": dumped(lambda at, b: f"\t0x{at:04x}:  {b.hex(' ', -2):39}  {characters(b)}\n"),
+            "Wireshark": dumped(lambda at, b: f"{at:04x}   {b.hex(' '):47}   {characters(b)}\n"),
+            "tshark -x": dumped(lambda at, b: f"{at:04x}  {wide(b):48}   {characters(b)}\r\n"),
+            "hexdump -C": lambda b: dumped(lambda at, b: f"{at:08x}  {wide(b):49} |{characters(b)}|\n")(b) + f"{len(b):08x}\n",
+            "od": lambda b: subprocess.run(["od", "-v", "-A", "x", "-t", "x1"], input=b, capture_output=True).stdout.decode(),
+            "od z": lambda b: subprocess.run(["od", "-v", "-A", "x", "-t", "x1z"], input=b, capture_output=True).stdout.decode(),
+        }
+        for name, form in forms.items():
+            with self.subTest(form=name):
+                self.check("".join(form(b) for b in self.frame_bytes()))
+                self.check("\n\n".join(f"a packet:\n{form(b)}" for b in self.frame_bytes()))
+                self.check("\n".join(form(b"\x45\x00" * 27 + b) for b in self.frame_bytes()))  # with the headers around it
+                self.check(form(b"".join(self.frame_bytes())))
+
+    def test_characters_of_a_dump_that_look_like_digits(self):
+        whole = self.frame_bytes()[0]
+        for n in (24, 25, 31, 33):
+            cut = "".join(f"{at:08x}: {whole[at:min(at + 16, n)].hex(' '):47}  00 00 aa 55 00\n" for at in range(0, n, 16))
+            (r,) = records("--hex", *self.key, input=cut, expect=7)
+            self.assertEqual((r["error"], f"{n} bytes" in r["detail"]), ("need_more", True), (n, r["detail"]))
+
+    def test_groups_of_digits_are_not_offsets(self):
+        """The first line of such a log looks like one of a dump, and every other one may."""
+        for group in (-2, -4):
+            for width in (4, 8, 16, 20):
+                self.check("--\n".join("".join(b[at:at + width].hex(" ", group) + "\n" for at in range(0, len(b), width))
+                                       for b in self.frame_bytes()))
 
     def test_several_frames_in_one_run(self):
         self.check(b"".join(self.frame_bytes()).hex())

@@ -4,6 +4,8 @@
  *   00 00 55 aa  0x00,0x00,0x66,0x99  00:00  with blanks, commas, colons, 0x, over several lines
  *   b'\x00\x00U\xaa\x00\x00..'               Python bytes
  *
+ * Hex dumps with columns go through hexdump.h first.
+ *
  * A frame begins where its prefix stands and is as long as its length field says; the text around it is passed over. */
 #ifndef DUMP_HEXLOG_H
 #define DUMP_HEXLOG_H

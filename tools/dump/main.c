@@ -12,6 +12,7 @@
 #include "common/keylog.h"
 #include "decode.h"
 #include "filter.h"
+#include "hexdump.h"
 #include "hexlog.h"
 #include "output.h"
 #include "progress.h"
@@ -416,6 +417,8 @@ static int read_hex(struct program *p)
         say_warn("%s", why.text);
         return EXIT_CODE_INPUT;
     }
+    if (text.data != NULL)
+        hexdump_strip(text.data, text.len);
     uint8_t *frame = malloc(HEXLOG_FRAME_MAX);
     struct tw_span span = {(const uint8_t *)text.data, text.len};
     size_t n_frames = 0, n;
