@@ -428,6 +428,11 @@ def datagram(sent, port, payload):
     return capture_record(sent, b"\xff" * 6 + b"\x02\0\0\0\0\x02\x08\0" + ip)
 
 
+def fragment(sent, at, length, more):
+    ip = struct.pack(">BBHHHBBH", 0x45, 0, 20 + length, 7, more << 13 | at // 8, 64, 6, 0) + b"\xc0\x00\x02\x05\xc0\x00\x02\x09"
+    return capture_record(sent, b"\x02\0\0\0\0\x01\x02\0\0\0\0\x02\x08\0" + ip + (b"\x1a\x0c" * length)[:length])
+
+
 def capture_record(sent, data):
     return struct.pack("<IIII", 1700000000 + sent // 1000, sent % 1000 * 1000, len(data), len(data)) + data
 
@@ -477,6 +482,9 @@ def captures(corpus, vectors):
     corpus.put("dump", "discovery", PCAP + sent)
     corpus.put("dump", "empty", PCAP)
     corpus.put("dump", "cut-off-in-packet", (PCAP + sent)[:300])
+    for name, parts in (("behind-the-end", ((64, 64, 1), (24, 8, 0))), ("with-two-ends", ((40, 8, 0), (8, 16, 0))),
+                        ("ending-in-a-unit", ((8, 3, 0), (16, 8, 0), (0, 8, 1)))):
+        corpus.put("dump", "fragments-" + name, PCAP + b"".join(fragment(i, *p) for i, p in enumerate(parts)))
     corpus.put("dump", "raw-ip", PCAP[:20] + struct.pack("<I", 101) + b"".join(
         capture_record(i, p[16 + 14:]) for i, p in enumerate(conversation([(True, b"\0\0\x55\xaa")]))))
 

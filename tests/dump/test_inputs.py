@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 import subprocess
 import unittest
 
@@ -60,6 +61,24 @@ class Inputs(DumpTest):
             for size in (24, 64, 200):
                 with self.subTest(ip=ip, size=size):
                     self.check("-r", mangle.save(self.path("x"), mangle.fragment(self.packets, size), ip=ip))
+
+    def test_fragments_that_disagree_about_the_end(self):
+        """Counted together they would pass for a whole packet, of which a part was never filled (it was memory before)."""
+        def part(at, length, more):
+            return mangle.MACS + struct.pack("!HBBHHHBBH", 0x0800, 0x45, 0, 20 + length, 7, more << 13 | at // 8, 64, 6, 0) + \
+                bytes([192, 0, 2, 7, 192, 0, 2, 33]) + b"\x1a\x0c" * (length // 2) + b"\x1a" * (length % 2)
+
+        for name, parts in {"behind the end": ((64, 64, 1), (24, 8, 0)), "two ends": ((40, 8, 0), (8, 16, 0)),
+                            "an end within a unit": ((8, 3, 0), (16, 8, 0), (0, 8, 1))}.items():
+            packets = [part(*p) for p in parts]
+            path = self.path("x")
+            with open(path, "wb") as f:
+                f.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
+                f.write(b"".join(struct.pack("<IIII", 1, 0, len(p), len(p)) + p for p in packets))
+            with self.subTest(name):
+                result = dump("-r", path)
+                self.assertEqual((result.returncode, result.stdout), (0, ""))
+                self.assertIn("of which 1 are malformed", result.stderr)
 
     def test_extension_headers(self):
         self.check("-r", mangle.save(self.path("x"), self.packets, ip=6, extensions=True))

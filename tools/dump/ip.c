@@ -40,6 +40,7 @@ struct partial {
     uint32_t id;
     uint64_t age;          /* of the last fragment, in fragments */
     size_t total;          /* bytes of the whole; 0: its last fragment has not come */
+    size_t reach;          /* bytes up to the end of the farthest fragment */
     size_t have;           /* units that have come */
     uint8_t seen[N_UNITS]; /* per unit: it has come */
     uint8_t data[PACKET_MAX + UNIT];
@@ -100,12 +101,13 @@ static struct partial *find_slot(struct ip_fragments *f, const struct ip_packet 
     s->dst = p->dst;
     s->protocol = p->protocol;
     s->id = id;
-    s->total = s->have = 0;
+    s->total = s->reach = s->have = 0;
     memset(s->seen, 0, sizeof s->seen);
     return s;
 }
 
-/* Add one fragment; what came first stays where fragments overlap. */
+/* Add one fragment; what came first stays where fragments overlap. Fragments that disagree about where the packet ends
+ * are no packet: counted together they could pass for a whole one that was never filled. */
 static enum packet_result add_fragment(struct ip_packet *p, struct ip_fragments *f, uint32_t id, size_t offset,
                                        bool more)
 {
@@ -119,6 +121,14 @@ static enum packet_result add_fragment(struct ip_packet *p, struct ip_fragments 
     if (s == NULL)
         return PACKET_OTHER;
     s->age = ++f->now;
+    size_t end = offset + p->payload.len;
+    s->reach = end > s->reach ? end : s->reach;
+    if (!more && s->total == 0)
+        s->total = end;
+    if (s->total != 0 && (s->reach > s->total || (!more && s->total != end))) {
+        s->used = false;
+        return PACKET_MALFORMED;
+    }
     for (size_t at = 0; at < p->payload.len; at += UNIT) {
         size_t unit = (offset + at) / UNIT, left = p->payload.len - at;
         if (s->seen[unit])
@@ -127,8 +137,6 @@ static enum packet_result add_fragment(struct ip_packet *p, struct ip_fragments 
         s->have++;
         memcpy(s->data + offset + at, p->payload.data + at, left < UNIT ? left : UNIT);
     }
-    if (!more)
-        s->total = offset + p->payload.len;
     if (s->total == 0 || s->have < (s->total + UNIT - 1) / UNIT)
         return PACKET_KEPT;
     s->used = false;

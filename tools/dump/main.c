@@ -450,6 +450,11 @@ static int read_input(struct program *p)
         say_warn("no Tuya message in %llu packets, of which %llu are cut off inside their headers: capture with a "
                  "larger snap length (tcpdump -s 0)",
                  (unsigned long long)counts->packets, (unsigned long long)counts->cut);
+    else if (counts->malformed > 0)
+        say_warn(
+            "no Tuya message in %llu packets, of which %llu are malformed: their headers or fragments contradict "
+            "themselves",
+            (unsigned long long)counts->packets, (unsigned long long)counts->malformed);
     else
         say_warn("no Tuya message in %llu packets; on other ports than TCP 6668 and UDP 6666, 6667 and 7000 they are "
                  "found with --port",
