@@ -1,6 +1,7 @@
 /* options.c - the command line of tuya-sim; see docs/tuya-sim.1. */
 #include "options.h"
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -330,6 +331,10 @@ static int check(const struct sim_options *o)
         return say_usage("--fuzz-log", "needs --fuzz or --fuzz-replay");
     if (o->control_token_file != NULL && o->control == NULL)
         return say_usage("--control-token-file", "needs --control");
+    /* Later the number may be that of a file or socket of our own. */
+    if (o->ready_fd >= 0 && fcntl(o->ready_fd, F_GETFD) < 0)
+        return say_usage("--ready-fd", "whoever starts tuya-sim has to open descriptor %d for it, as in %d>FILE",
+                         o->ready_fd, o->ready_fd);
     return -1;
 }
 

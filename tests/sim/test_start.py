@@ -140,7 +140,8 @@ class Usage(unittest.TestCase):
                                 (("--profile", "nonsense"), "--profile"), (("extra",), "extra"),
                                 (("--count", "3", "--id", "x"), "--count"), (("--port",), "--port"),
                                 (("--devices", "x.json", "--profile", "y"), "--devices"),
-                                (("-P", "3.3:1,3.4:1"), "--protocol"), (("--clock", "fast"), "--clock")):
+                                (("-P", "3.3:1,3.4:1"), "--protocol"), (("--clock", "fast"), "--clock"),
+                                (("--port", "0", "--discovery", "off", "--ready-fd", "9"), "--ready-fd")):
             with self.subTest(arguments):
                 self.assertIn(name, self.refused(*arguments))
 
