@@ -85,9 +85,8 @@ static int read_line(struct tw_span *line, size_t *size, const char *text, size_
     uint32_t crc = (uint32_t)strtoul(text, &end, 16);
     if (end != text + CRC_LEN || *end != ' ')
         return -1;
-    size_t n = strtoul(end + 1, &end, 10);
-    size_t left = (size_t)(newline - text) - (size_t)(end - text);
-    if (*end != ' ' || n != left - 1)
+    size_t n = strtoul(end + 1, &end, 10); /* may have skipped the newline as a blank */
+    if (end >= newline || *end != ' ' || n != (size_t)(newline - end) - 1)
         return -1;
     *line = (struct tw_span){(const uint8_t *)end + 1, n};
     *size = (size_t)(newline - text) + 1;
@@ -215,6 +214,14 @@ static char *beside(const char *path, const char *suffix)
     return out;
 }
 
+/* The file behind a link: it is the one that is replaced, and all who name it meet at one lock. */
+static char *behind_links(const char *path)
+{
+    struct stat st;
+    char *file = lstat(path, &st) == 0 && S_ISLNK(st.st_mode) ? realpath(path, NULL) : NULL;
+    return file != NULL ? file : beside(path, "");
+}
+
 static int open_journal(struct store *s, struct why *why)
 {
     s->fd = open(s->journal_path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
@@ -243,9 +250,11 @@ int store_open(struct store **out, struct fleet *f, const char *path, uint64_t n
         return why_set(why, "%s: out of memory", path);
     s->fd = -1;
     s->fleet = f;
-    s->path = beside(path, "");
-    s->journal_path = beside(path, ".journal");
-    s->new_path = beside(path, ".new");
+    s->path = behind_links(path);
+    if (s->path != NULL) {
+        s->journal_path = beside(s->path, ".journal");
+        s->new_path = beside(s->path, ".new");
+    }
     int rc = s->path != NULL && s->journal_path != NULL && s->new_path != NULL ? 0 : why_set(why, "out of memory");
     bool known = false, lines = false;
     if (rc == 0)

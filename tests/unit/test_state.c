@@ -495,6 +495,26 @@ static void damage_in_the_middle_is_named_and_left_alone(void **state)
     fleet_free(&again);
 }
 
+/* Its length is looked for behind the newline, and as a number of 64 bits it would fit. */
+static void a_line_with_the_length_of_the_next_is_damage(void **state)
+{
+    (void)state;
+    static const char lines[] = "00000000 \n18446744073709551594 x\n00000000 2 {}\n";
+    struct fleet f;
+    struct why why = {""};
+    make_fleet(&f, "basic-plug", 1);
+    struct store *s = open_store(&f);
+    store_abandon(s);
+    struct file_bytes j = read_file(journal);
+    char text[128];
+    int n = snprintf(text, sizeof text, "%s%s", j.data, lines);
+    write_file(journal, text, (size_t)n);
+    assert_int_equal(store_open(&s, &f, path, 0, &why), -1);
+    assert_non_null(strstr(why.text, "state.json.journal: line 2:"));
+    file_free(&j);
+    fleet_free(&f);
+}
+
 static void a_damaged_snapshot_is_named_and_left_alone(void **state)
 {
     (void)state;
@@ -509,6 +529,34 @@ static void a_damaged_snapshot_is_named_and_left_alone(void **state)
     struct file_bytes now = read_file(path);
     assert_string_equal(now.data, text);
     file_free(&now);
+    fleet_free(&f);
+}
+
+static void a_link_stays_and_its_file_is_written(void **state)
+{
+    (void)state;
+    struct fleet f, again;
+    struct store *s, *second;
+    struct why why = {""};
+    char link[80];
+    sprintf(link, "%s/link", folder);
+    make_fleet(&f, "basic-plug", 1);
+    store_abandon(open_store(&f));
+    assert_int_equal(symlink(path, link), 0);
+    assert_int_equal(store_open(&s, &f, link, 0, &why), 0);
+    make_fleet(&again, "basic-plug", 1);
+    assert_int_equal(store_open(&second, &again, path, 0, &why), -1);
+    assert_non_null(strstr(why.text, "another tuya-sim uses it"));
+    save(s, &f.devices[0], "9=100", 0);
+    assert_int_equal(store_close(s, 0, &why), 0);
+    struct stat st;
+    assert_int_equal(lstat(link, &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    struct file_bytes now = read_file(path);
+    assert_non_null(strstr(now.data, "\"9\":100"));
+    file_free(&now);
+    assert_int_equal(unlink(link), 0);
+    fleet_free(&again);
     fleet_free(&f);
 }
 
@@ -672,7 +720,9 @@ int main(void)
         STORE_TEST(the_files_are_for_their_owner_alone),
         STORE_TEST(a_line_that_was_cut_was_never_acknowledged),
         STORE_TEST(damage_in_the_middle_is_named_and_left_alone),
+        STORE_TEST(a_line_with_the_length_of_the_next_is_damage),
         STORE_TEST(a_damaged_snapshot_is_named_and_left_alone),
+        STORE_TEST(a_link_stays_and_its_file_is_written),
         STORE_TEST(a_strangers_journal_is_left_alone),
         STORE_TEST(a_journal_of_an_older_generation_does_not_count),
         STORE_TEST(two_programs_do_not_share_a_state),
