@@ -141,6 +141,12 @@ void announcer_tick(struct announcer *a)
     a->due_ms = server_now_ms(a->server) + wait;
 }
 
+void announcer_reset(struct announcer *a)
+{
+    a->due_ms = 0;
+    a->next = 0;
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct announcer *a = timer->data;

@@ -14,5 +14,6 @@ void announcer_free(struct announcer *a); /* once the server is closed; NULL is 
 /** Simulated time of the next announcements, and to make them: for a virtual clock. */
 uint64_t announcer_due_ms(const struct announcer *a);
 void announcer_tick(struct announcer *a);
+void announcer_reset(struct announcer *a); /* that time has begun anew */
 
 #endif

@@ -172,6 +172,7 @@ static void reset_post(struct control *c, struct http_reply *r)
         reply_error(r, 503, "not_reset", "%s", why.text);
         return;
     }
+    server_start_faults(c->cfg.server);
     for (size_t i = 0; i < f->n; i++)
         server_touched(c->cfg.server, &f->devices[i]);
     clock_get(c, r);

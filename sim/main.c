@@ -103,6 +103,8 @@ static struct server_config config_of(struct run *r, uint64_t seed, int64_t epoc
         .state_path = o->state,
         .discovery = o->discovery,
         .fuzz = o->fuzz,
+        .faults = o->faults,
+        .n_faults = o->n_faults,
         .discovery_ports = {TW_UDP_PORT_CLEAR, TW_UDP_PORT_ENCRYPTED, TW_UDP_PORT_REQUEST},
     };
     if (o->spread == SPREAD_ADDRESS)
@@ -229,11 +231,8 @@ static void give_back_memory(void)
 
 static int add_faults(struct run *r)
 {
-    const struct sim_options *o = &r->options;
-    for (size_t i = 0; i < o->n_faults; i++)
-        if (server_fault_add(r->server, NULL, &o->faults[i]) == 0)
-            return say_usage("--fault", "there is no device %s", o->faults[i].device);
-    return -1;
+    const struct fault_spec *wrong = server_start_faults(r->server);
+    return wrong != NULL ? say_usage("--fault", "there is no device %s", wrong->device) : -1;
 }
 
 static int serve(struct run *r)

@@ -232,16 +232,21 @@ void server_handle_closed(struct server *s)
     s->n_open--;
 }
 
+static void close_all(struct server *s, const char *reason)
+{
+    for (struct conn *c = s->conns, *next; c != NULL; c = next) {
+        next = c->next;
+        conn_close(c, reason);
+    }
+}
+
 void server_stop(struct server *s)
 {
     if (s->stopping)
         return;
     s->stopping = true;
     listen_close(s);
-    for (struct conn *c = s->conns, *next; c != NULL; c = next) {
-        next = c->next;
-        conn_close(c, "shutdown");
-    }
+    close_all(s, "shutdown");
     if (s->announcer != NULL)
         announcer_close(s->announcer);
     later_close(&s->later);
@@ -265,6 +270,7 @@ void server_free(struct server *s)
     for (struct outlet *o = s->outlets, *next; o != NULL; o = next) {
         next = o->next;
         o->device->user = NULL;
+        explicit_bzero(o->first_key, TW_KEY_LEN);
         free(o);
     }
     for (size_t i = 0; i < s->n_listeners; i++)
@@ -316,23 +322,15 @@ void server_touched(struct server *s, struct device *d)
     outlet_arm(o);
 }
 
-static void close_clients(struct outlet *o, bool silently)
-{
-    for (struct conn *c = o->conns, *next; c != NULL; c = next) {
-        next = c->next_of_outlet;
-        if (silently)
-            conn_reset(c, "power lost");
-        else
-            conn_close(c, "reset");
-    }
-}
-
 void server_reboot(struct server *s, struct device *d, uint32_t down_ms)
 {
     struct outlet *o = outlet_of(s, d);
     if (o == NULL)
         return;
-    close_clients(o, true);
+    for (struct conn *c = o->conns, *next; c != NULL; c = next) {
+        next = c->next_of_outlet;
+        conn_reset(c, "power lost");
+    }
     o->down_until = server_real_ms(s) + down_ms;
     o->boot_ms = server_now_ms(s);
     o->awake = o->hangs = false;
@@ -343,19 +341,27 @@ void server_reboot(struct server *s, struct device *d, uint32_t down_ms)
 
 void server_rekey(struct server *s, struct device *d, const uint8_t key[TW_KEY_LEN])
 {
-    (void)s;
+    struct outlet *o = outlet_of(s, d);
+    if (o == NULL)
+        return;
+    if (!o->rekeyed)
+        memcpy(o->first_key, d->key, TW_KEY_LEN);
+    o->rekeyed = true;
     memcpy(d->key, key, TW_KEY_LEN);
 }
 
 void server_reset(struct server *s)
 {
+    close_all(s, "reset");
     for (struct outlet *o = s->outlets; o != NULL; o = o->next) {
-        close_clients(o, false);
         later_forget(&s->later, o);
         o->changes++;
         if (o->moved != NULL)
             listen_drop(s, o->moved);
         o->moved = NULL;
+        if (o->rekeyed)
+            memcpy(o->device->key, o->first_key, TW_KEY_LEN);
+        o->rekeyed = false;
         o->push_armed = o->awake = o->hangs = false;
         o->wake_ms = UINT64_MAX;
         o->boot_ms = o->down_until = o->left_ms = o->pushed_ms = o->dice = o->n_replies = 0;
@@ -369,6 +375,8 @@ void server_reset(struct server *s)
     s->virtual_ms = 0;
     uv_update_time(s->cfg.loop);
     s->start_ms = uv_now(s->cfg.loop);
+    if (s->announcer != NULL)
+        announcer_reset(s->announcer);
     server_emit(s, &(struct server_event){.type = SERVER_RESET});
 }
 

@@ -36,17 +36,19 @@ struct server_config {
     enum server_spread spread;
     uint64_t seed;
     bool virtual_clock;
-    int64_t epoch_s;             /**< Unix seconds at simulated time 0 */
-    uint32_t status_delay_ms;    /**< from the ACK of a control to its STATUS */
-    int64_t max_clients;         /**< -1: as the profile says; 0: no limit */
-    int64_t idle_timeout_ms;     /**< -1: as the profile says; 0: never */
-    bool journal_memory;         /**< keep the last messages for server_journal() */
-    const char *journal_path;    /**< NULL: no file */
-    const char *write_path;      /**< pcapng; NULL: none */
-    const char *state_path;      /**< NULL: none */
-    const char *discovery;       /**< comma separated addresses; NULL: off */
-    uint16_t discovery_ports[3]; /**< instead of 6666, 6667, 7000 */
-    struct fuzzed_config fuzz;   /**< replies changed on purpose */
+    int64_t epoch_s;                 /**< Unix seconds at simulated time 0 */
+    uint32_t status_delay_ms;        /**< from the ACK of a control to its STATUS */
+    int64_t max_clients;             /**< -1: as the profile says; 0: no limit */
+    int64_t idle_timeout_ms;         /**< -1: as the profile says; 0: never */
+    bool journal_memory;             /**< keep the last messages for server_journal() */
+    const char *journal_path;        /**< NULL: no file */
+    const char *write_path;          /**< pcapng; NULL: none */
+    const char *state_path;          /**< NULL: none */
+    const char *discovery;           /**< comma separated addresses; NULL: off */
+    uint16_t discovery_ports[3];     /**< instead of 6666, 6667, 7000 */
+    struct fuzzed_config fuzz;       /**< replies changed on purpose */
+    const struct fault_spec *faults; /**< borrowed: those of server_start_faults() */
+    size_t n_faults;
 };
 
 struct server;
@@ -92,7 +94,8 @@ void server_reboot(struct server *s, struct device *d, uint32_t down_ms);
 /** Another local key from now on; living sessions keep theirs, as on the real thing. */
 void server_rekey(struct server *s, struct device *d, const uint8_t key[TW_KEY_LEN]);
 
-/** As at the start: faults, journal, clock and every connection (closed). The fleet's values are the caller's. */
+/** As at the start: no faults, journal, clock, keys and every connection (closed). The fleet's values are the
+ * caller's, who then calls server_start_faults(). */
 void server_reset(struct server *s);
 
 /* ---- faults ---- */
@@ -100,6 +103,8 @@ void server_reset(struct server *s);
 /** Switch a fault on, for one device or (NULL) for all. @return its number, > 0; 0: no memory, or
  * spec names a device that is not there */
 uint32_t server_fault_add(struct server *s, struct device *d, const struct fault_spec *spec);
+/** Switch on the faults of the configuration. @return NULL; or the one that names a device that is not there */
+const struct fault_spec *server_start_faults(struct server *s);
 bool server_fault_remove(struct server *s, uint32_t number);
 /** Of one device, or all. @return how many were removed */
 size_t server_fault_clear(struct server *s, const struct device *d);

@@ -36,19 +36,21 @@ struct outlet {
     struct device *device;
     struct conn *conns;
     uint32_t n_conns;
-    uint32_t serial;        /* of the last push */
-    bool push_armed;        /* outlet_push() is due after the status delay */
-    uint64_t wake_ms;       /* simulated: the plug's timer; UINT64_MAX: none */
-    uint64_t pushed_ms;     /* real: when the last push went out */
-    uint64_t left_ms;       /* real: when the last client left; 0: never */
-    uint64_t boot_ms;       /* simulated: power-on */
-    uint64_t down_until;    /* real: nobody is let in before */
-    uint64_t dice;          /* throws so far, see strike.c */
-    uint64_t n_replies;     /* so far, see fuzzed.c */
-    uint64_t changes;       /* of the plug, as far as the server had a hand in them */
-    bool awake;             /* Q14: a refresh or a control has woken it up */
-    bool hangs;             /* Q25 */
-    struct listener *moved; /* Q30: where it lives now; NULL: where it always did */
+    uint32_t serial;               /* of the last push */
+    bool push_armed;               /* outlet_push() is due after the status delay */
+    uint64_t wake_ms;              /* simulated: the plug's timer; UINT64_MAX: none */
+    uint64_t pushed_ms;            /* real: when the last push went out */
+    uint64_t left_ms;              /* real: when the last client left; 0: never */
+    uint64_t boot_ms;              /* simulated: power-on */
+    uint64_t down_until;           /* real: nobody is let in before */
+    uint64_t dice;                 /* throws so far, see strike.c */
+    uint64_t n_replies;            /* so far, see fuzzed.c */
+    uint64_t changes;              /* of the plug, as far as the server had a hand in them */
+    bool awake;                    /* Q14: a refresh or a control has woken it up */
+    bool hangs;                    /* Q25 */
+    bool rekeyed;                  /* Q32 */
+    uint8_t first_key[TW_KEY_LEN]; /* before that, for server_reset() */
+    struct listener *moved;        /* Q30: where it lives now; NULL: where it always did */
     struct outlet *next;
 };
 

@@ -126,6 +126,14 @@ uint32_t server_fault_add(struct server *s, struct device *d, const struct fault
     return f.number;
 }
 
+const struct fault_spec *server_start_faults(struct server *s)
+{
+    for (size_t i = 0; i < s->cfg.n_faults; i++)
+        if (server_fault_add(s, NULL, &s->cfg.faults[i]) == 0)
+            return &s->cfg.faults[i];
+    return NULL;
+}
+
 static void remove_at(struct server *s, size_t i)
 {
     struct fault f = s->faults[i];

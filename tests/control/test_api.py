@@ -177,6 +177,24 @@ class ControlApi(unittest.TestCase):
             with sim.client() as client:
                 self.assertTrue(client.status()["1"])
 
+    def test_reset_brings_back_faults_and_keys_of_the_start(self):
+        with Sim("--clock", "virtual", "--fault", "late_status:ms=50", control=True) as sim:
+            before = call(sim, "GET", "/faults")[1]["faults"]
+            call(sim, "POST", "/faults", {"fault": "rekey"})
+            call(sim, "DELETE", "/faults?number=1")
+            call(sim, "POST", "/reset")
+            self.assertEqual(call(sim, "GET", "/faults")[1]["faults"], before)
+            with sim.client() as client:
+                self.assertTrue(client.status()["1"])
+
+    def test_reset_closes_connections_that_have_said_nothing_yet(self):
+        with Sim("--clock", "virtual", "--count", "2", control=True) as sim:
+            with socket.create_connection((sim.host, sim.port), timeout=60) as s:
+                while "tuya_sim_connections 1" not in call(sim, "GET", "/metrics")[1]:
+                    pass
+                call(sim, "POST", "/reset")
+                self.assertEqual(s.recv(1), b"")
+
     def test_events_tell_what_happens(self):
         with Sim(control=True) as sim:
             events = Events(sim)

@@ -102,6 +102,9 @@ class Discovery(unittest.TestCase):
         while self.hear(0.3):
             n += 1
         self.assertEqual(n, 4)  # at 0, 5, 10 and 15 s
+        sim.request("POST", "/reset")
+        sim.request("POST", "/clock/advance", {"ms": 0})
+        self.assertTrue(self.hear(60), "at 0 s, once more")
 
     def test_all_devices_of_a_fleet_are_heard(self):
         sim = self.sim("--count", 60, "-P", "3.1:1,3.3:1,3.5:1")
