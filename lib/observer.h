@@ -44,9 +44,9 @@ struct tw_observer {
     size_t local;      /* index of the local key that fitted, or TW_NO_INDEX */
     size_t hint_local; /* the same from outside */
     unsigned local_trials, session_trials;
-    size_t sessions_seen; /* of the ring: when it has grown, there is something to try again */
-    bool handshake_seen, half_handshake;
-    int our_error; /* TW_E_NOMEM or TW_E_CRYPTO befell the frame at hand */
+    size_t sessions_seen;                  /* of the ring: when it has grown, there is something to try again */
+    bool closed_handshake, half_handshake; /* since the newest session: one that could not be read, or not wholly */
+    int our_error;                         /* TW_E_NOMEM or TW_E_CRYPTO befell the frame at hand */
 
     uint8_t client_nonces[TW__N_REMEMBERED][TW_SESSION_NONCE_LEN]; /* newest first, as all lists here */
     uint8_t device_nonces[TW__N_REMEMBERED][TW_SESSION_NONCE_LEN];

@@ -117,7 +117,7 @@ static int open_with(tw_observer *o, struct tw_message *m, const struct tw_frame
 }
 
 /* Is there something in the plaintext that a wrong key does not yield by chance? Padding of n bytes fits in one of
- * 256^n tries; where it is short, there is enough text to look at. */
+ * 256^n tries; where it is short, there is enough text to look at: ASCII, or the {" and } around JSON with more in it. */
 static bool proves_key(const struct tw_frame *f, const struct tw_message *m)
 {
     if (f->integrity != TW_INTEGRITY_CRC32)
@@ -127,7 +127,8 @@ static bool proves_key(const struct tw_frame *f, const struct tw_message *m)
     size_t padding = TW__BLOCK - m->payload.len % TW__BLOCK;
     if (padding >= CERTAIN_PADDING)
         return true;
-    return m->payload.data[0] == '{' || is_printable(m->payload);
+    const uint8_t *text = m->payload.data, *last = text + m->payload.len - 1;
+    return (text[0] == '{' && text[1] == '"' && *last == '}') || is_printable(m->payload);
 }
 
 static bool try_local(tw_observer *o, struct tw_message *m, const struct tw_frame *f, enum tw_version v,
@@ -144,6 +145,13 @@ static bool try_local(tw_observer *o, struct tw_message *m, const struct tw_fram
     return true;
 }
 
+/* A long connection that no key opens would cost all keys for every frame. A handshake is worth them, and frames of a
+ * log need not belong together. */
+static bool may_try(const tw_observer *o, const struct tw_frame *f, unsigned trials)
+{
+    return trials > 0 || o->roles == TW_ROLES_MIXED || tw_command_is_handshake(f->command);
+}
+
 /* Open with the local key of this connection; find it, if it is not known. The rc of the known key, TW_E_NO_KEY if
  * none fits. */
 static int open_local(tw_observer *o, struct tw_message *m, const struct tw_frame *f, enum tw_version v,
@@ -155,14 +163,14 @@ static int open_local(tw_observer *o, struct tw_message *m, const struct tw_fram
         if (rc == TW_OK)
             return TW_OK;
     }
-    if (o->local_trials == 0)
+    if (!may_try(o, f, o->local_trials))
         return rc;
     if (o->hint_local != TW_NO_INDEX && try_local(o, m, f, v, dir, o->hint_local))
         return TW_OK;
     for (size_t i = 0; i < o->ring->n; i++)
         if (o->ring->order[i] != o->local && try_local(o, m, f, v, dir, o->ring->order[i]))
             return TW_OK;
-    if (o->our_error == TW_OK)
+    if (o->our_error == TW_OK && o->local_trials > 0)
         o->local_trials--;
     return rc;
 }
@@ -370,6 +378,7 @@ static const struct tw_session_secret *add_session(tw_observer *o, const struct 
     memmove(o->sessions + 1, o->sessions, keep * sizeof *o->sessions);
     o->sessions[0] = (struct tw__session){.secret = *secret};
     o->n_sessions = keep + 1;
+    o->closed_handshake = o->half_handshake = false;
     for (int i = 0; i < 2; i++) /* the session that opened the last frame has moved */
         if (o->streams[i].preferred + 1 < o->n_sessions)
             o->streams[i].preferred++;
@@ -456,7 +465,9 @@ static void open_handshake(tw_observer *o, struct tw_observed *ev, enum tw_versi
 {
     struct tw_message *m = &ev->message;
     int rc = open_local(o, m, &ev->frame, v, dir);
-    o->handshake_seen = true;
+    bool is_finish = ev->frame.command == TW_CMD_SESS_KEY_NEG_FINISH; /* adds nothing to a session that is known */
+    o->closed_handshake |= rc != TW_OK && !(is_finish && o->n_sessions > 0);
+    o->session_trials = TW__N_TRIALS; /* what follows is under another session than what came before */
     if (rc == TW_OK) {
         succeed(o, ev, TW_KEY_LOCAL);
         if (m->command == TW_CMD_SESS_KEY_NEG_START)
@@ -494,7 +505,7 @@ static int open_session(tw_observer *o, struct tw_message *m, const struct tw_fr
     return rc;
 }
 
-/* Session keys of a log, for a connection whose handshake could not be read. */
+/* Session keys of a log, for what follows a handshake that could not be read. */
 static int open_logged(tw_observer *o, struct tw_message *m, const struct tw_frame *f, enum tw_version v,
                        enum tw_direction dir)
 {
@@ -502,7 +513,7 @@ static int open_logged(tw_observer *o, struct tw_message *m, const struct tw_fra
         o->sessions_seen = o->ring->n_sessions;
         o->session_trials = TW__N_TRIALS;
     }
-    if (o->session_trials == 0 || o->ring->n_sessions == 0)
+    if (!may_try(o, f, o->session_trials))
         return TW_E_NO_SESSION;
     for (size_t i = o->ring->n_sessions; i-- > 0;) { /* a log grows at its end */
         const struct tw_session_secret *secret = &o->ring->sessions[i];
@@ -515,7 +526,7 @@ static int open_logged(tw_observer *o, struct tw_message *m, const struct tw_fra
         o->streams[o->active].preferred = 0;
         return rc;
     }
-    if (o->our_error == TW_OK)
+    if (o->our_error == TW_OK && o->session_trials > 0)
         o->session_trials--;
     return TW_E_NO_SESSION;
 }
@@ -523,11 +534,11 @@ static int open_logged(tw_observer *o, struct tw_message *m, const struct tw_fra
 /* Why a frame under a session stayed closed. */
 static void fail_without_session(const tw_observer *o, struct tw_observed *ev)
 {
-    if (o->n_sessions > 0)
+    if (o->n_sessions > 0 && !o->closed_handshake && !o->half_handshake)
         fail_damaged(ev);
     else if (o->half_handshake)
         fail(ev, TW_E_NO_SESSION, TW_WHY_HALF_HANDSHAKE, TW_CHECK_UNCHECKED);
-    else if (o->handshake_seen && o->local == TW_NO_INDEX)
+    else if (o->closed_handshake && o->local == TW_NO_INDEX)
         fail(ev, TW_E_NO_KEY, o->ring->n == 0 ? TW_WHY_NO_KEYS : TW_WHY_NO_SESSION_FITS, TW_CHECK_UNCHECKED);
     else
         fail(ev, TW_E_NO_SESSION, TW_WHY_NO_HANDSHAKE, TW_CHECK_UNCHECKED);
@@ -538,13 +549,13 @@ static void open_under_session(tw_observer *o, struct tw_observed *ev, enum tw_v
     const struct tw_frame *f = &ev->frame;
     struct tw_message *m = &ev->message;
     int rc = open_session(o, m, f, v, dir);
-    if (rc == TW_E_NO_SESSION)
+    if (rc == TW_E_NO_SESSION || rc == TW_E_INTEGRITY)
         rc = open_logged(o, m, f, v, dir);
     if (rc == TW_OK) {
         succeed(o, ev, TW_KEY_SESSION);
         return;
     }
-    if (rc != TW_E_INTEGRITY && rc != TW_E_NO_SESSION) {
+    if (rc != TW_E_NO_SESSION) {
         fail(ev, rc, TW_WHY_MALFORMED, TW_CHECK_OK);
         return;
     }

@@ -5,6 +5,7 @@ import subprocess
 import unittest
 
 from dumping import ROOT, DumpTest, dump, records
+from mangle import KEY, Talk
 
 VECTORS = ROOT / "tests" / "vectors"
 
@@ -39,6 +40,14 @@ def plaintext(v):
 def keys(v):
     out = ["--key", "hex:" + v["key_hex"]] if v["key_hex"] else []
     return out + (["--session-key", "hex:" + v["session_key_hex"]] if v.get("session_key_hex") else [])
+
+
+class ManyDevices(DumpTest):
+    def test_frames_that_no_key_opens_do_not_close_those_behind_them(self):
+        stranger, ours = Talk("3.3", key=b"#fake-LOCAL-key!", rounds=5), Talk("3.3")
+        text = "\n".join(frame.hex() for _, frame in stranger.frames + ours.frames)
+        got = records("--hex", "--key", KEY.decode(), input=text)
+        self.assertEqual([r["error"] for r in got[len(stranger.said):]], [None] * len(ours.said))
 
 
 class Golden(DumpTest):

@@ -154,6 +154,49 @@ class Keys(DumpTest):
             with self.subTest(version=version):
                 self.assertEqual(seen(records("-r", path, "--key", KEY.decode(), "--strict")), expected(talk.said))
 
+    def test_renegotiation_of_a_session_that_began_before_the_capture(self):
+        """However many messages stayed closed before it, a handshake is tried with all keys."""
+        for version in ("3.4", "3.5"):
+            talk = Talk(version, rounds=3)
+            before = len(talk.said)
+            talk._negotiate()
+            talk.client(0x10, {"again": 1})
+            path = mangle.save(self.path("x"), segments(talk.frames)[6:])
+            got = records("-r", path, "--key", WRONG, "--key", KEY.decode())
+            with self.subTest(version=version):
+                self.assertEqual({r["error"] for r in got[:before - 3]}, {"no_session"})
+                self.assertEqual(seen(got[before - 3:]), expected(talk.said[before:]))
+
+    def test_key_log_opens_every_session_of_a_connection(self):
+        for version in ("3.4", "3.5"):
+            talk = Talk(version, rounds=2)
+            lines = [f"TUYA_SESSION {version} {talk.client_nonce.hex()} {talk.session_key.hex()}"]
+            before = len(talk.said)
+            talk._negotiate()
+            talk.client(0x10, {"again": 1})
+            path = mangle.save(self.path("x"), segments(talk.frames))
+            self.path("log").write_text(lines[0] + "\n")
+            got = [r for r in records("-r", path, "--key-log", self.path("log")) if r["cmd"] is not None]
+            with self.subTest(version=version):
+                self.assertEqual([r["error"] for r in got], ["no_key"] * 3 + [None] * (before - 3) + ["no_key"] * 4)
+                self.assertIn("there is no key", got[-1]["detail"])
+            lines.append(f"TUYA_SESSION {version} {talk.client_nonce.hex()} {talk.session_key.hex()}")
+            self.path("log").write_text("\n".join(lines) + "\n")
+            got = seen(records("-r", path, "--key-log", self.path("log")))
+            with self.subTest(version=version):
+                self.assertEqual(got[-1:], expected(talk.said[-1:]))
+
+    def test_key_that_fits_by_chance_is_not_believed(self):
+        """Under this key the first message ends in padding of one byte and begins with a brace: nothing but chance."""
+        talk = Talk("3.3", rounds=1)
+        path = mangle.save(self.path("x"), segments(talk.frames))
+        chance = "fake-key-0000947"
+        got = records("-r", path, "--key", chance)
+        self.assertEqual({r["error"] for r in got if r["error"]}, {"no_key"})
+        self.assertEqual(got[0]["error"], "no_key")
+        got = records("-r", path, "--key", chance, "--key", KEY.decode(), "--strict")
+        self.assertEqual(seen(got), expected(talk.said))
+
     def test_damage_is_told_from_a_wrong_key(self):
         for version in VERSIONS:
             talk = Talk(version)
