@@ -2,6 +2,7 @@
 
 import json
 import unittest
+import unittest.mock
 
 import mangle
 from dumping import DumpTest, dump, records
@@ -90,6 +91,96 @@ class Redact(DumpTest):
         result = dump("-r", path, "--devices", self.path("devices.json"), "--redact", self.path("out.pcapng"))
         self.assertRegex(result.stderr, r"\d+ messages could not be opened and are left out")
         self.assertNotIn(b"another-key", self.path("out.pcapng").read_bytes())
+
+    def bodies(self, *bodies, version="3.3"):
+        """What becomes of these, as (payload, text)."""
+        self.version = version
+        talk = Talk(version, rounds=0)
+        for body in bodies:
+            talk.device(0x08, body, 0)
+        _, out, devices = self.redact(segments(talk.frames))
+        after = records("-r", out, "--devices", devices, "--strict")
+        return [(r["payload"], r["text"]) for r in after if r["cmd"] == 0x08]
+
+    def test_numbers_that_identify_become_zero(self):
+        after = self.bodies(b'{"uid":9876543210,"lat":52.5200,"Lon":-13.4050,"dps":{"19":601}}', b'{"uid":"12345678901"}',
+                            b'{"owner":12345678901,"t":1700000000}', b'{"uid":"100000","dps":{"9":1000001}}')
+        self.assertEqual(after[0][0], {"uid": 0, "lat": 0, "Lon": 0, "dps": {"19": 601}})
+        self.assertEqual(after[2][0], {"owner": 0, "t": 1700000000})
+        self.assertEqual(after[3][0]["dps"], {"9": 1000001})
+
+    def test_members_are_known_however_they_are_written(self):
+        after = self.bodies(b'{"ssid"\r\n:"smithfamily"}', b'{"SSID":"smithfamily","password":"correcthorse"}',
+                            b'{"\\u0073sid":"smithfamily"}')
+        self.assertNotIn("smithfamily", str(after))
+        self.assertNotIn("correcthorse", str(after))
+        self.assertEqual(after[0][0]["ssid"], after[1][0]["SSID"])
+
+    def test_names_of_members_that_are_ids_are_renamed(self):
+        (payload, _), = self.bodies(b'{"data":{"bf0123456789abcdef01":{"1":true},"d8:1f:12:aa:bb:cc":1,"countdown_usb2":2,"1":3}}')
+        self.assertEqual(list(payload["data"])[2:], ["countdown_usb2", "1"])
+        for secret in ("bf0123456789", "d8:1f"):
+            self.assertNotIn(secret, str(payload))
+
+    def test_texts_of_data_points_stay_only_if_they_can_be_nobodys(self):
+        secrets = {"101": "CharlotteHome", "102": "Basement", "103": "192.168.007.033", "104": "112233445566", "105": "C0FFEE=="}
+        kept = {"2": "memory", "3": "3.3.17", "6": "CSQAAfQAAHM=", "7": "CSQABQBz"}
+        (payload, _), = self.bodies(json.dumps({"dps": {**secrets, **kept}, "t": "1700000000"}).encode())
+        self.assertEqual({k: v for k, v in payload["dps"].items() if k in kept}, kept)
+        self.assertEqual(payload["t"], "1700000000")
+        for k, secret in secrets.items():
+            self.assertEqual(len(payload["dps"][k]), len(secret))
+            self.assertNotEqual(payload["dps"][k], secret)
+
+    def test_what_is_no_json_is_overwritten(self):
+        after = self.bodies(b'plug of smithfamily, id bf0123456789 "x"', b'{"ssid":"smithfamily","uid"', b"\xff\x00smithfamily",
+                            b"json obj data unvalid", b'["bf0123456789abcdef01"]\0')
+        self.assertEqual([set(text) for _, text in after[:3]], [{"x"}] * 3)
+        self.assertEqual(after[3], (None, "json obj data unvalid"))
+        self.assertRegex(after[4][1], r'^\["rd0000000000000000\w\w"\]\0$')
+
+    def test_mapping_with_quotes_stays_json(self):
+        self.path("house.json").write_text(json.dumps([{**HOUSE, "mapping": {"1": {"code": 'a"b\\', "values": {"unit": '"\n'}}}}]))
+        path = mangle.save(self.path("x.pcap"), segments(Talk("3.3").frames))
+        dump("-r", path, "--devices", self.path("house.json"), "--redact", self.path("out.pcapng"))
+        mapping = json.loads(self.path("out.devices.json").read_text())[0]["mapping"]["1"]
+        self.assertEqual((mapping["code"], mapping["values"]["unit"]), ('a"b\\', '"\n'))
+
+    def test_without_keys_there_is_no_device_list(self):
+        """Nobody could read one without devices."""
+        packets = [mangle.Datagram((HOUSE["ip"], 49154), ("192.168.7.255", 6667), mangle.announce({"gwId": HOUSE["id"]}), 0)]
+        result = dump("-r", mangle.save(self.path("x.pcap"), packets), "--redact", self.path("out.pcapng"))
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertFalse(self.path("out.devices.json").exists())
+        self.assertEqual(len(records("-r", self.path("out.pcapng"), "--strict")), 1)
+
+    def test_never_writes_over_the_list_it_reads(self):
+        path = mangle.save(self.path("x.pcap"), segments(Talk("3.3").frames))
+        house = self.path("house.devices.json")
+        house.write_text(json.dumps([HOUSE]))
+        result = dump("-r", path, "--devices", house, "--redact", self.path("house.pcapng"))
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("is read from", result.stderr)
+        self.assertEqual(json.loads(house.read_text()), [HOUSE])
+
+    def test_a_datagram_that_becomes_too_long_is_left_out(self):
+        new = {"gwId": "rd000000000001", "a": ["2001:db8::1"] * 4000, "b": "a" * 9450}
+        old = {**new, "a": ["::1"] * 4000}
+        self.assertIn(len(json.dumps(new, separators=(",", ":"))), range(65480, 65504))
+        ends = (HOUSE["ip"], 49154), ("192.168.7.255", 6667)
+        packets = [mangle.Datagram(*ends, mangle.announce(body), i, fragment=8000) for i, body in enumerate((old, {"gwId": HOUSE["id"]}))]
+        result = dump("-r", mangle.save(self.path("x.pcap"), packets), "--redact", self.path("out.pcapng"))
+        self.assertIn("1 message", result.stderr)
+        self.assertEqual(len(records("-r", self.path("out.pcapng"), "--strict")), 1)
+
+    def test_groups_with_an_address_in_them_are_renamed(self):
+        for group, stays in {"ff02::1:ffaa:bbcc": False, "ff02::1": True}.items():
+            group = mangle.socket.inet_pton(mangle.socket.AF_INET6, group)
+            with unittest.mock.patch.object(mangle, "_address", lambda text, _: group if text == "group" else bytes(15) + b"\1"):
+                packets = [mangle.Datagram(("one", 49154), ("group", 6667), mangle.announce({"gwId": HOUSE["id"]}), 0)]
+                path = mangle.save(self.path("x.pcap"), packets, ip=6)
+            dump("-r", path, "--redact", self.path("out.pcapng"))
+            self.assertEqual(group in self.path("out.pcapng").read_bytes(), stays, group)
 
     def test_session_of_a_key_log_gets_a_handshake(self):
         packets, talk = self.house("3.5")

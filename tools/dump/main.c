@@ -236,7 +236,7 @@ static int add_outputs(struct program *p, struct why *why)
     if (rc == 0 && s->plot_file != NULL && (rc = output_plot(&o, s->plot_file, why)) == 0)
         add_output(p, o);
     if (rc == 0 && s->redact_file != NULL &&
-        (rc = output_redact(&o, s->redact_file, p->has_devices ? &p->devices : NULL, why)) == 0)
+        (rc = output_redact(&o, s->redact_file, s->redact_list, p->has_devices ? &p->devices : NULL, why)) == 0)
         add_output(p, o);
     if (rc == 0 && s->write_key_log_file != NULL && (p->key_log = keylog_open(s->write_key_log_file, why)) < 0)
         rc = -1;

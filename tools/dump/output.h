@@ -35,8 +35,10 @@ struct output *output_stats(struct out *out); /* out NULL: to stderr */
 int output_fields(struct output **out, struct out *to, const char *const *names, size_t n, struct why *why);
 int output_csv(struct output **out, struct out *to, struct why *why);
 int output_exported(struct output **out, const char *path, struct why *why);
-/* @param devices  NULL: none */
-int output_redact(struct output **out, const char *path, const struct devices *devices, struct why *why);
+/* @param list_path  where the device list that belongs to it goes
+ * @param devices  NULL: none */
+int output_redact(struct output **out, const char *path, const char *list_path, const struct devices *devices,
+                  struct why *why);
 int output_plot(struct output **out, const char *path, struct why *why);
 
 #endif

@@ -4,34 +4,44 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include "common/base64.h"
 #include "common/units.h"
+#include "tuyawire/error.h"
 
 enum {
     WORTH_SEARCHING = 6, /* bytes: shorter originals are replaced as whole values only, not inside other text */
     LONG_ENOUGH = 4,     /* bytes: "app", "3.3" identify nobody */
-    ID_LIKE = 10,        /* letters and digits together, as long as this: somebody's id */
+    ID_LIKE = 10,        /* digits in a text as long as this: somebody's id, number or address */
+    ID_DIGITS = 3,       /* in the name of a member, which may be "countdown_usb2" */
     ADDRESS_MAX = INET6_ADDRSTRLEN,
 };
 
 struct name {
-    uint8_t *original, *renamed;
+    uint8_t *original, *renamed; /* one allocation */
     size_t len;
+    bool identifies;
+    size_t next; /* of those that are searched inside other text: its place + 1 */
 };
 
 struct pseudonyms {
     struct name *names;
     size_t n, cap;
+    size_t *slots;                /* 2 * cap, by hash of the original: place in names + 1, 0 for none */
+    size_t searched;              /* the first of them: its place + 1 */
     struct ip_address *addresses; /* original of number i + 1 */
     size_t n_addresses, cap_addresses;
 };
 
-/* Members whose string values identify a person, a device, a product or a network. Spec sections 5 and 7.3. */
+/* Members whose values identify a person, a device, a product or a network, in lower case. Spec sections 5 and 7.3. */
 static const char *const members[] = {
-    "devId",  "gwId",     "uid",      "cid",       "cids",  "uuid",  "productKey", "ip",     "mac",
-    "ssid",   "bssid",    "passwd",   "pwd",       "token", "id",    "node_id",    "online", "offline",
-    "nearby", "key",      "localKey", "local_key", "name",  "sn",    "mbid",       "hid",    "did",
-    "pid",    "deviceId", "dev_id",   "gw_id",     "url",   "lat",   "lon",        "secKey", "authKey",
-    "region", "account",  "email",    "phone",     "imei",  "iccid", "dev_uuid",
+    "account",    "address",   "authkey",  "bssid",    "cid",       "cids",     "city",     "dev_id", "dev_uuid",
+    "deviceid",   "devid",     "did",      "email",    "gw_id",     "gwid",     "hid",      "home",   "home_id",
+    "homeid",     "host",      "hostname", "iccid",    "id",        "imei",     "ip",       "key",    "lat",
+    "latitude",   "local_key", "localkey", "lon",      "longitude", "mac",      "mbid",     "name",   "nearby",
+    "node_id",    "offline",   "online",   "owner_id", "ownerid",   "passwd",   "password", "phone",  "pid",
+    "productkey", "psk",       "pwd",      "region",   "room",      "seckey",   "sn",       "ssid",   "token",
+    "uid",        "url",       "user",     "user_id",  "userid",    "username", "uuid",     "wifi",
 };
 
 struct pseudonyms *pseudonyms_new(void)
@@ -46,9 +56,9 @@ void pseudonyms_free(struct pseudonyms *p)
     for (size_t i = 0; i < p->n; i++) {
         explicit_bzero(p->names[i].original, p->names[i].len);
         free(p->names[i].original);
-        free(p->names[i].renamed);
     }
     free(p->names);
+    free(p->slots);
     free(p->addresses);
     free(p);
 }
@@ -63,44 +73,81 @@ static void write_name(uint8_t *out, size_t len, size_t number)
         memcpy(out, "rd", 2);
 }
 
-static struct name *find_name(struct pseudonyms *p, struct tw_span s)
+/* Where this original stands in the table, or belongs. There is room: at most half of it is taken. */
+static size_t *slot_of(const struct pseudonyms *p, struct tw_span s)
 {
+    size_t hash = 2166136261u, mask = 2 * p->cap - 1; /* FNV-1a */
+    for (size_t i = 0; i < s.len; i++)
+        hash = (hash ^ s.data[i]) * 16777619u;
+    for (;; hash++) {
+        size_t *slot = &p->slots[hash & mask];
+        const struct name *n = *slot > 0 ? &p->names[*slot - 1] : NULL;
+        if (n == NULL || (n->len == s.len && memcmp(n->original, s.data, s.len) == 0))
+            return slot;
+    }
+}
+
+static struct name *find_name(const struct pseudonyms *p, struct tw_span s)
+{
+    size_t place = p->cap > 0 ? *slot_of(p, s) : 0;
+    return place > 0 ? &p->names[place - 1] : NULL;
+}
+
+static bool grow(struct pseudonyms *p)
+{
+    size_t cap = p->cap == 0 ? 64 : 2 * p->cap;
+    struct name *names = realloc(p->names, cap * sizeof *names);
+    if (names == NULL)
+        return false;
+    p->names = names;
+    size_t *slots = calloc(2 * cap, sizeof *slots);
+    if (slots == NULL)
+        return false;
+    free(p->slots);
+    p->slots = slots;
+    p->cap = cap;
     for (size_t i = 0; i < p->n; i++)
-        if (p->names[i].len == s.len && memcmp(p->names[i].original, s.data, s.len) == 0)
-            return &p->names[i];
-    return NULL;
+        *slot_of(p, (struct tw_span){names[i].original, names[i].len}) = i + 1;
+    return true;
 }
 
 static struct name *add_name(struct pseudonyms *p, struct tw_span s)
 {
-    if (p->n == p->cap) {
-        size_t cap = p->cap == 0 ? 64 : 2 * p->cap;
-        struct name *grown = realloc(p->names, cap * sizeof *grown);
-        if (grown == NULL)
-            return NULL;
-        p->names = grown;
-        p->cap = cap;
-    }
-    struct name n = {malloc(s.len), malloc(s.len), s.len};
-    if (n.original == NULL || n.renamed == NULL) {
-        free(n.original);
-        free(n.renamed);
+    if (p->n == p->cap && !grow(p))
         return NULL;
-    }
-    memcpy(n.original, s.data, s.len);
-    write_name(n.renamed, s.len, p->n + 1);
-    p->names[p->n] = n;
+    uint8_t *texts = malloc(2 * s.len);
+    if (texts == NULL)
+        return NULL;
+    memcpy(texts, s.data, s.len);
+    write_name(texts + s.len, s.len, p->n + 1);
+    *slot_of(p, s) = p->n + 1;
+    p->names[p->n] = (struct name){.original = texts, .renamed = texts + s.len, .len = s.len};
     return &p->names[p->n++];
+}
+
+static struct name *name_of(struct pseudonyms *p, struct tw_span original)
+{
+    struct name *n = find_name(p, original);
+    return n != NULL ? n : add_name(p, original);
+}
+
+static struct tw_span renamed(const struct name *n)
+{
+    return n != NULL ? (struct tw_span){n->renamed, n->len} : (struct tw_span){0};
 }
 
 struct tw_span pseudonym_of(struct pseudonyms *p, struct tw_span original)
 {
     if (original.len == 0)
         return original;
-    struct name *n = find_name(p, original);
-    if (n == NULL)
-        n = add_name(p, original);
-    return n != NULL ? (struct tw_span){n->renamed, n->len} : (struct tw_span){0};
+    struct name *n = name_of(p, original);
+    if (n != NULL && !n->identifies && n->len >= WORTH_SEARCHING) {
+        n->next = p->searched;
+        p->searched = (size_t)(n - p->names) + 1;
+    }
+    if (n != NULL)
+        n->identifies = true;
+    return renamed(n);
 }
 
 int pseudonyms_add_devices(struct pseudonyms *p, const struct devices *d)
@@ -123,10 +170,12 @@ int pseudonyms_add_devices(struct pseudonyms *p, const struct devices *d)
 
 /* ---- Addresses ------------------------------------------------------------------------------------------------------ */
 
+/* Addresses of everybody. A group of IPv6 may have an address of one of its members in it (RFC 4291 section 2.7.1). */
 static bool is_group(const struct ip_address *a)
 {
+    static const uint8_t zeros[13];
     if (a->version == 6)
-        return a->bytes[0] == 0xff;
+        return a->bytes[0] == 0xff && memcmp(a->bytes + 2, zeros, sizeof zeros) == 0;
     return (a->bytes[0] & 0xf0) == 0xe0 || memcmp(a->bytes, "\xff\xff\xff\xff", 4) == 0;
 }
 
@@ -190,35 +239,61 @@ static bool put_address(struct pseudonyms *p, struct tw_text *out, struct tw_spa
 
 /* ---- JSON ----------------------------------------------------------------------------------------------------------- */
 
+/* Who hides a name behind escapes has something to hide. */
 static bool identifies(struct tw_span member)
 {
+    if (member.len > 0 && memchr(member.data, '\\', member.len) != NULL)
+        return true;
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
-        if (strlen(members[i]) == member.len && memcmp(members[i], member.data, member.len) == 0)
+        if (strlen(members[i]) == member.len && strncasecmp(members[i], (const char *)member.data, member.len) == 0)
             return true;
     return false;
+}
+
+/* The longest original that begins at s.data[at]. */
+static const struct name *original_at(const struct pseudonyms *p, struct tw_span s, size_t at)
+{
+    const struct name *longest = NULL;
+    for (size_t place = p->searched; place > 0; place = p->names[place - 1].next) {
+        const struct name *n = &p->names[place - 1];
+        if ((longest == NULL || n->len > longest->len) && n->len <= s.len - at &&
+            memcmp(s.data + at, n->original, n->len) == 0)
+            longest = n;
+    }
+    return longest;
 }
 
 /* Text as it is, but for the originals that are in it. */
 static void put_searched(struct pseudonyms *p, struct tw_text *out, struct tw_span s)
 {
-    size_t from = 0;
     for (size_t at = 0; at < s.len;) {
-        const struct name *hit = NULL;
-        for (size_t i = 0; i < p->n && hit == NULL; i++) {
-            const struct name *n = &p->names[i];
-            if (n->len >= WORTH_SEARCHING && n->len <= s.len - at && memcmp(s.data + at, n->original, n->len) == 0)
-                hit = n;
-        }
-        if (hit == NULL) {
-            at++;
-            continue;
-        }
-        tw_text_put_span(out, (struct tw_span){s.data + from, at - from});
-        tw_text_put_span(out, (struct tw_span){hit->renamed, hit->len});
-        at += hit->len;
-        from = at;
+        const struct name *n = original_at(p, s, at);
+        tw_text_put_span(out, n != NULL ? renamed(n) : (struct tw_span){s.data + at, 1});
+        at += n != NULL ? n->len : 1;
     }
-    tw_text_put_span(out, (struct tw_span){s.data + from, s.len - from});
+}
+
+static size_t number_len(struct tw_span s, size_t at)
+{
+    size_t n = 0;
+    if (s.data[at] == '-' || (s.data[at] >= '0' && s.data[at] <= '9'))
+        while (at + n < s.len && s.data[at + n] != '\0' && strchr("+-.0123456789eE", s.data[at + n]) != NULL)
+            n++;
+    return n;
+}
+
+/* What stands between strings: numbers that identify become 0. */
+static void put_between(struct pseudonyms *p, struct tw_text *out, struct tw_span s, struct tw_span member)
+{
+    bool hidden = identifies(member);
+    for (size_t at = 0, n; at<s.len; at += n> 0 ? n : 1) {
+        n = number_len(s, at);
+        struct tw_span part = {s.data + at, n > 0 ? n : 1};
+        if ((hidden && n >= LONG_ENOUGH) || (n >= ID_LIKE && find_name(p, part) != NULL))
+            tw_text_put(out, "0");
+        else
+            tw_text_put_span(out, part);
+    }
 }
 
 /* The end of the string that begins at s.data[at], behind its closing quote. */
@@ -230,25 +305,55 @@ static size_t string_end(struct tw_span s, size_t at)
     return i < s.len ? i + 1 : s.len;
 }
 
-/* A word that many devices use ("memory", "subdev_online_stat_query", "3.3", a number) and none is known by. */
-static bool is_common(struct tw_span s)
+static bool has_only_digits(struct tw_span s)
 {
-    bool letters = false, digits = false;
+    for (size_t i = 0; i < s.len; i++)
+        if (s.data[i] < '0' || s.data[i] > '9')
+            return false;
+    return s.len > 0;
+}
+
+/* A word that many devices use ("memory", "subdev_online_stat_query", "3.3", a time) and none is known by. */
+static bool is_common(struct tw_span s, struct tw_span member)
+{
+    bool digits = false;
     for (size_t i = 0; i < s.len; i++) {
         uint8_t c = s.data[i];
         digits = digits || (c >= '0' && c <= '9');
-        letters = letters || (c >= 'a' && c <= 'z');
         if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.'))
             return s.len < LONG_ENOUGH;
     }
-    return s.len < ID_LIKE || !letters || !digits;
+    bool is_time = member.len == 1 && member.data[0] == 't' && has_only_digits(s);
+    return s.len < ID_LIKE || !digits || is_time;
 }
 
-/* A packed block of a meter: voltage, current and power of one phase. */
-static bool is_measurement(struct tw_span s)
+/* The name of a member that devices are not known by: they use any words, but sub-devices have ids and addresses. */
+static bool is_common_name(struct tw_span s)
 {
+    size_t digits = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        uint8_t c = s.data[i], small = c | 0x20;
+        digits += c >= '0' && c <= '9';
+        if (!((small >= 'a' && small <= 'z') || (c >= '0' && c <= '9') || c == '_'))
+            return s.len < LONG_ENOUGH;
+    }
+    return s.len < ID_LIKE || digits < ID_DIGITS;
+}
+
+/* A packed block of a meter: voltage, current and power of one phase, as large as they are in a house. Nearly every text
+ * is Base64 of something, so it has to be exactly that. */
+static bool is_measurement(struct tw_span s, struct tw_span member)
+{
+    uint8_t bytes[9];
     struct units_phase phase;
-    return units_phase(&phase, s) == 0 && phase.decivolt > 500 && phase.decivolt < 5000;
+    size_t n = s.len == 8 || s.len == 12 ? base64_decode(bytes, sizeof bytes, (const char *)s.data, s.len) : 0;
+    bool is_whole =
+        s.len == 8 ? n == 6 : (n == 7 && s.data[10] == '=' && s.data[11] == '=') || (n == 8 && s.data[11] == '=');
+    if (!is_whole || !has_only_digits(member) || units_phase(&phase, s) != 0)
+        return false;
+    uint64_t apparent = (uint64_t)phase.decivolt * phase.milliampere / 10000;
+    return phase.decivolt > 500 && phase.decivolt < 5000 && phase.milliampere <= 200000 &&
+           phase.watt <= apparent + apparent / 10 + 10;
 }
 
 /* What the value of a member becomes: kept if nobody can be known by it. */
@@ -258,10 +363,10 @@ static void put_string(struct pseudonyms *p, struct tw_text *out, struct tw_span
     tw_text_put(out, "\"");
     bool known = !too_short && (identifies(member) || find_name(p, content) != NULL);
     if (!put_address(p, out, content)) {
-        if (!known && (is_common(content) || is_measurement(content)))
+        if (!known && (is_common(content, member) || is_measurement(content, member)))
             put_searched(p, out, content);
         else
-            tw_text_put_span(out, pseudonym_of(p, content));
+            tw_text_put_span(out, renamed(name_of(p, content)));
     }
     tw_text_put(out, "\"");
 }
@@ -282,7 +387,7 @@ static bool next_token(struct token *t, size_t at, struct tw_span json)
     t->to = string_end(json, t->from);
     t->content = (struct tw_span){quote + 1, t->to - t->from >= 2 ? t->to - t->from - 2 : 0};
     size_t next = t->to;
-    while (next < json.len && (json.data[next] == ' ' || json.data[next] == '\t'))
+    while (next < json.len && memchr(" \t\r\n", json.data[next], 4) != NULL)
         next++;
     t->is_name = next < json.len && json.data[next] == ':';
     return true;
@@ -301,22 +406,45 @@ static void learn(struct pseudonyms *p, struct tw_span json)
     }
 }
 
-void pseudonyms_rewrite(struct pseudonyms *p, struct tw_text *out, struct tw_span json)
+static void put_name(struct pseudonyms *p, struct tw_text *out, struct tw_span name)
+{
+    tw_text_put(out, "\"");
+    if (is_common_name(name) && find_name(p, name) == NULL)
+        put_searched(p, out, name);
+    else
+        tw_text_put_span(out, renamed(name_of(p, name)));
+    tw_text_put(out, "\"");
+}
+
+static void put_json(struct pseudonyms *p, struct tw_text *out, struct tw_span json)
 {
     struct tw_span member = {0};
     struct token t;
     size_t at = 0;
     learn(p, json);
     for (; next_token(&t, at, json); at = t.to) {
-        tw_text_put_span(out, (struct tw_span){json.data + at, t.from - at});
+        put_between(p, out, (struct tw_span){json.data + at, t.from - at}, member);
         if (t.is_name) {
             member = t.content;
-            tw_text_put(out, "\"");
-            put_searched(p, out, t.content);
-            tw_text_put(out, "\"");
+            put_name(p, out, t.content);
         } else {
             put_string(p, out, t.content, member);
         }
     }
-    put_searched(p, out, (struct tw_span){json.data + at, json.len - at});
+    put_between(p, out, (struct tw_span){json.data + at, json.len - at}, member);
+}
+
+void pseudonyms_rewrite(struct pseudonyms *p, struct tw_text *out, struct tw_span body)
+{
+    struct tw_span json = body;
+    while (json.len > 0 && json.data[json.len - 1] == '\0')
+        json.len--;
+    if (tw_json_check(json) == TW_OK)
+        put_json(p, out, json);
+    else if (tw_is_error_text(json))
+        tw_text_put_span(out, json);
+    else
+        for (size_t i = 0; i < json.len; i++)
+            tw_text_put(out, "x"); /* nobody can say what is in it */
+    tw_text_put_span(out, (struct tw_span){body.data + json.len, body.len - json.len});
 }

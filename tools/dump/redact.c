@@ -21,6 +21,7 @@ enum {
     FRAME_MAX = BODY_MAX + 65536,
     HEADERS_MAX = 14 + 40 + 20,
     SEGMENT_MAX = 1400,
+    DATAGRAM_MAX = 65507, /* of IPv4 */
     FIRST_SEQ = 1000,
 };
 
@@ -43,7 +44,7 @@ struct redacted_flow {
 struct redact {
     struct output output;
     struct out out;
-    const char *path;
+    const char *path, *list_path;
     tw_crypto *crypto;
     struct pseudonyms *names;
     struct new_key *keys;
@@ -380,7 +381,7 @@ static void redact_discovery(struct redact *r, struct seen *s)
         m.version = TW_V33; /* its announcements have a CRC */
     m.payload = rewritten(r, m.payload);
     size_t len = seal(r, &m, key);
-    if (len == 0)
+    if (len == 0 || len > DATAGRAM_MAX)
         r->n_left_out++;
     else
         put_datagram(r, s, len);
@@ -421,6 +422,19 @@ static void redact_closed(struct output *o, struct conversation *c, uint64_t tim
 
 /* ---- The device list beside it ------------------------------------------------------------------------------------------ */
 
+/* A JSON string; the device list may say anything in it. */
+static void put_string(FILE *f, const char *s)
+{
+    fputc('"', f);
+    for (; *s != '\0'; s++) {
+        if ((unsigned char)*s < 0x20)
+            fprintf(f, "\\u%04x", (unsigned)*s);
+        else
+            fprintf(f, *s == '"' || *s == '\\' ? "\\%c" : "%c", *s);
+    }
+    fputc('"', f);
+}
+
 static void put_mapping(FILE *f, const struct devices_entry *e)
 {
     bool first = true;
@@ -429,8 +443,11 @@ static void put_mapping(FILE *f, const struct devices_entry *e)
         const struct devices_dp *dp = &e->dps[i];
         if (dp->id == 0)
             continue;
-        fprintf(f, "%s\"%" PRIu32 "\":{\"code\":\"%s\",\"type\":\"%s\",\"values\":{\"unit\":\"%s\",\"scale\":%d}}",
-                first ? "" : ",", dp->id, dp->code, devices_dp_type_name(dp->type), dp->unit, dp->scale);
+        fprintf(f, "%s\"%" PRIu32 "\":{\"code\":", first ? "" : ",", dp->id);
+        put_string(f, dp->code);
+        fprintf(f, ",\"type\":\"%s\",\"values\":{\"unit\":", devices_dp_type_name(dp->type));
+        put_string(f, dp->unit);
+        fprintf(f, ",\"scale\":%d}}", dp->scale);
         first = false;
     }
     fputs("}", f);
@@ -450,15 +467,12 @@ static void put_device(FILE *f, const struct new_key *k, size_t number)
     fputs("}", f);
 }
 
-/* capture.pcapng -> capture.devices.json; never the user's own devices.json. */
 static int write_devices(const struct redact *r, struct why *why)
 {
-    char path[4096], *text = NULL;
-    size_t len = 0, stem = strlen(r->path);
-    if (stem > 7 && strcmp(r->path + stem - 7, ".pcapng") == 0)
-        stem -= 7;
-    if (snprintf(path, sizeof path, "%.*s.devices.json", (int)stem, r->path) >= (int)sizeof path)
-        return why_set(why, "--redact: the path is too long; choose a shorter one");
+    char *text = NULL;
+    size_t len = 0;
+    if (r->n_keys == 0)
+        return 0; /* all of it was in clear; a list of nobody is no list */
     FILE *f = open_memstream(&text, &len);
     if (f == NULL)
         return why_set(why, "out of memory");
@@ -466,10 +480,10 @@ static int write_devices(const struct redact *r, struct why *why)
     for (size_t i = 0; i < r->n_keys; i++)
         put_device(f, &r->keys[i], i + 1);
     fputs("\n]\n", f);
-    int rc = fclose(f) != 0 ? why_set(why, "out of memory") : file_write_atomic(path, text, len, 0644, why);
+    int rc = fclose(f) != 0 ? why_set(why, "out of memory") : file_write_atomic(r->list_path, text, len, 0644, why);
     free(text);
     if (rc == 0)
-        say_warn("--redact: %s decodes with --devices %s", r->path, path);
+        say_warn("--redact: %s decodes with --devices %s", r->path, r->list_path);
     return rc;
 }
 
@@ -498,7 +512,8 @@ static void redact_free(struct output *o)
     free(r);
 }
 
-int output_redact(struct output **out, const char *path, const struct devices *devices, struct why *why)
+int output_redact(struct output **out, const char *path, const char *list_path, const struct devices *devices,
+                  struct why *why)
 {
     struct redact *r = calloc(1, sizeof *r);
     if (r == NULL)
@@ -506,6 +521,7 @@ int output_redact(struct output **out, const char *path, const struct devices *d
     r->output =
         (struct output){.seen = redact_seen, .closed = redact_closed, .finish = redact_finish, .free = redact_free};
     r->path = path;
+    r->list_path = list_path;
     r->names = pseudonyms_new();
     r->body = malloc(BODY_MAX);
     r->frame = malloc(FRAME_MAX);

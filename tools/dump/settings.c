@@ -120,7 +120,9 @@ static int take_key(struct settings *s, char *text)
     struct why why;
     if (opt_key_argument(key, text, &why) != 0)
         return say_usage("--key", "%s", why.text);
-    return add_key(s, key);
+    int rc = add_key(s, key);
+    explicit_bzero(key, sizeof key);
+    return rc;
 }
 
 static int take_format(struct settings *s, const char *text)
@@ -250,10 +252,10 @@ static bool same_file(const char *a, const char *b)
            x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-/* What is opened for writing is empty from then on: never what is to be read. */
+/* What is opened for writing is empty from then on: never what is to be read. A key log may grow. */
 static int check_output(const struct settings *s, const char *option, const char *path)
 {
-    const char *const read[] = {s->devices_file, s->key_file, s->key_log_file};
+    const char *const read[] = {s->devices_file, s->key_file, path != s->write_key_log_file ? s->key_log_file : NULL};
     bool is_input = false;
     for (size_t i = 0; i < s->n_files; i++)
         is_input = is_input || same_file(path, s->files[i]);
@@ -264,10 +266,48 @@ static int check_output(const struct settings *s, const char *option, const char
 
 static int check_outputs(const struct settings *s)
 {
-    int rc = check_output(s, "-w", s->write_file);
-    if (rc < 0)
-        rc = check_output(s, "--plot", s->plot_file);
-    return rc < 0 ? check_output(s, "--redact", s->redact_file) : rc;
+    const struct {
+        const char *option, *path;
+    } outputs[] = {{"-w", s->write_file},
+                   {"--plot", s->plot_file},
+                   {"--redact", s->redact_file},
+                   {"--redact", s->redact_list},
+                   {"--write-key-log", s->write_key_log_file}};
+    int rc = -1;
+    for (size_t i = 0; rc < 0 && i < sizeof outputs / sizeof outputs[0]; i++)
+        rc = check_output(s, outputs[i].option, outputs[i].path);
+    return rc;
+}
+
+/* capture.pcapng -> capture.devices.json */
+static int name_redact_list(struct settings *s)
+{
+    size_t stem = s->redact_file != NULL ? strlen(s->redact_file) : 0;
+    if (stem > 7 && strcmp(s->redact_file + stem - 7, ".pcapng") == 0)
+        stem -= 7;
+    if (stem > 0 && snprintf(s->redact_list, sizeof s->redact_list, "%.*s.devices.json", (int)stem, s->redact_file) >=
+                        (int)sizeof s->redact_list)
+        return say_usage("--redact", "the path is too long: expected a shorter one");
+    return -1;
+}
+
+/* Who comes second would find it empty. */
+static int check_stdin(const struct settings *s)
+{
+    const struct {
+        const char *option, *path;
+    } lists[] = {{"--key-file", s->key_file}, {"--devices", s->devices_file}, {"--key-log", s->key_log_file}};
+    bool taken = s->hex && s->n_arguments == 0;
+    for (size_t i = 0; i < s->n_files; i++)
+        taken = taken || strcmp(s->files[i], "-") == 0;
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        if (lists[i].path == NULL || strcmp(lists[i].path, "-") != 0)
+            continue;
+        if (taken)
+            return say_usage(lists[i].option, "stdin is read for something else already: expected a file");
+        taken = true;
+    }
+    return -1;
 }
 
 static int check(const struct settings *s)
@@ -285,11 +325,8 @@ static int check(const struct settings *s)
         return say_usage("--session-key", "goes with --hex; for captures there is --key-log");
     if (s->redact_file != NULL && s->n_files == 0)
         return say_usage("--redact", "goes with -r only: capture first, redact then");
-    if (s->key_file != NULL && strcmp(s->key_file, "-") == 0)
-        for (size_t i = 0; i < s->n_files; i++)
-            if (strcmp(s->files[i], "-") == 0)
-                return say_usage("--key-file", "stdin is the capture already: give the keys in a file");
-    return check_outputs(s);
+    int rc = check_stdin(s);
+    return rc < 0 ? check_outputs(s) : rc;
 }
 
 int settings_parse(struct settings *s, int argc, char **argv)
@@ -308,6 +345,9 @@ int settings_parse(struct settings *s, int argc, char **argv)
     if (rc < 0)
         return say_usage("TUYA_LOCAL_KEY", "%s", why.text);
     rc = rc > 0 ? add_key(s, key) : -1;
+    explicit_bzero(key, sizeof key);
+    if (rc < 0)
+        rc = name_redact_list(s);
     return rc >= 0 ? rc : check(s);
 }
 

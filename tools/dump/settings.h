@@ -35,6 +35,7 @@ struct settings {
     size_t n_fields;
     const char *filter; /* -Y */
     const char *write_file, *write_key_log_file, *plot_file, *redact_file;
+    char redact_list[4096]; /* the device list beside it */
     bool stats, strict, show_keys, quiet;
     unsigned verbose;
     enum opt_colour colour;
