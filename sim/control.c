@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/options.h"
 #include "control_page.h"
 #include "control_private.h"
 #include "model/state.h"
@@ -46,6 +47,9 @@ void reply_error(struct http_reply *r, unsigned status, const char *code, const 
     va_start(args, format);
     vsnprintf(message, sizeof message, format, args);
     va_end(args);
+    for (char *at = message; *at != '\0'; at++)
+        if ((unsigned char)*at >= 0x80)
+            *at = '?'; /* what a client sent need not be UTF-8, or was cut within a character */
     cJSON *o = cJSON_CreateObject();
     cJSON *error = cJSON_AddObjectToObject(o, "error");
     cJSON_AddStringToObject(error, "code", code);
@@ -67,6 +71,28 @@ cJSON *request_object(const struct http_request *rq, struct http_reply *r)
         return NULL;
     }
     return o;
+}
+
+bool query_number(const struct http_request *rq, const char *name, uint64_t *out, struct http_reply *r)
+{
+    const char *text = http_query(rq, name);
+    struct why why;
+    int64_t n;
+    if (text == NULL)
+        return true;
+    if (opt_integer(&n, text, 0, INT64_MAX, &why) != 0) {
+        reply_error(r, 400, "bad_request", "%s: %s", name, why.text);
+        return false;
+    }
+    *out = (uint64_t)n;
+    return true;
+}
+
+bool is_whole(const cJSON *n)
+{
+    /* above 2^53 a double has no whole numbers to tell apart */
+    return cJSON_IsNumber(n) && n->valuedouble >= 0 && n->valuedouble <= 9007199254740992.0 &&
+           n->valuedouble == (double)(uint64_t)n->valuedouble;
 }
 
 int command_by_text(uint32_t *out, const char *text)

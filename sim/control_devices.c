@@ -48,9 +48,9 @@ static cJSON *device_summary(struct control *c, struct device *d)
 
 void control_devices_get(struct control *c, const struct http_request *rq, struct http_reply *r)
 {
-    const char *offset_text = http_query(rq, "offset"), *limit_text = http_query(rq, "limit");
-    size_t offset = offset_text != NULL ? strtoul(offset_text, NULL, 10) : 0;
-    size_t limit = limit_text != NULL ? strtoul(limit_text, NULL, 10) : LIST_MAX;
+    uint64_t offset = 0, limit = LIST_MAX;
+    if (!query_number(rq, "offset", &offset, r) || !query_number(rq, "limit", &limit, r))
+        return;
     cJSON *o = cJSON_CreateObject();
     cJSON_AddNumberToObject(o, "device_count", (double)c->cfg.fleet->n);
     cJSON *list = cJSON_AddArrayToObject(o, "devices");
@@ -100,7 +100,9 @@ static void dps_patch(struct control *c, struct device *d, const struct http_req
     struct tw_span dps = body.dps.len > 0 ? body.dps : body.json;
     const struct shape *shape = plug_shape(p);
     struct tw_dp dp;
-    size_t n = 0;
+    struct tw_span name;
+    struct tw_value value;
+    size_t n = 0, n_members = 0;
     for (size_t at = 0; tw_dps_next(&dp, &at, dps) == 1; n++) {
         if (dp.id > 255 || shape->position[dp.id] == 0) {
             reply_error(r, 422, "unknown_dp", "device '%s' has no data point %lu", d->id, (unsigned long)dp.id);
@@ -111,16 +113,22 @@ static void dps_patch(struct control *c, struct device *d, const struct http_req
         reply_error(r, 400, "no_dps", "the body names no data point; expected something like {\"1\":true}");
         return;
     }
+    for (size_t at = 0; tw_json_next_member(&name, &value, &at, dps) == 1;)
+        n_members++;
+    if (n_members != n) {
+        reply_error(r, 422, "unknown_dp", "data points are named by their numbers, as in {\"1\":true}");
+        return;
+    }
 
     cJSON *o = cJSON_CreateObject();
     cJSON *outcomes = cJSON_AddObjectToObject(o, "outcomes");
     bool refused = false;
     for (size_t at = 0; tw_dps_next(&dp, &at, dps) == 1;) {
-        char name[16];
+        char id[16];
         enum plug_outcome outcome = plug_set(p, &dp, server_now_ms(c->cfg.server));
-        snprintf(name, sizeof name, "%lu", (unsigned long)dp.id);
-        cJSON_DeleteItemFromObject(outcomes, name);
-        cJSON_AddStringToObject(outcomes, name, plug_outcome_name(outcome));
+        snprintf(id, sizeof id, "%lu", (unsigned long)dp.id);
+        cJSON_DeleteItemFromObject(outcomes, id);
+        cJSON_AddStringToObject(outcomes, id, plug_outcome_name(outcome));
         refused |= outcome != PLUG_APPLIED && outcome != PLUG_UNCHANGED;
     }
     add_dps(o, p);
@@ -133,21 +141,24 @@ static void dps_patch(struct control *c, struct device *d, const struct http_req
     reply_json(r, refused ? 422 : 200, o);
 }
 
-/* A positive whole number of a body or query, or the default. */
-static uint32_t number_or(const cJSON *o, const char *name, uint32_t otherwise)
+/* A whole number of a body: *out keeps its value when it is absent. @return false: it is none, answered */
+static bool body_number(const cJSON *o, const char *name, uint32_t *out, struct http_reply *r)
 {
     const cJSON *n = cJSON_GetObjectItemCaseSensitive(o, name);
-    return cJSON_IsNumber(n) && n->valuedouble >= 0 && n->valuedouble <= UINT32_MAX ? (uint32_t)n->valuedouble
-                                                                                    : otherwise;
+    if (n == NULL)
+        return true;
+    if (!is_whole(n) || n->valuedouble > UINT32_MAX) {
+        reply_error(r, 400, "bad_request", "%s is a whole number from 0 to %lu", name, (unsigned long)UINT32_MAX);
+        return false;
+    }
+    *out = (uint32_t)n->valuedouble;
+    return true;
 }
 
-static void load_get(struct control *c, struct device *d, const struct http_request *rq, struct http_reply *r)
+/* What is plugged in at this relay; 0: the first. */
+static void load_reply(struct control *c, struct plug *p, uint32_t relay, struct http_reply *r)
 {
-    struct plug *p = plug_of(d, rq, r);
-    if (p == NULL)
-        return;
-    const char *relay = http_query(rq, "relay");
-    struct load_spec load = plug_load_of(p, relay != NULL ? (uint32_t)strtoul(relay, NULL, 10) : 0);
+    struct load_spec load = plug_load_of(p, relay);
     struct plug_live live = plug_live(p, server_now_ms(c->cfg.server));
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "appliance", appliance_name(load.appliance));
@@ -165,6 +176,14 @@ static void load_get(struct control *c, struct device *d, const struct http_requ
     reply_json(r, 200, o);
 }
 
+static void load_get(struct control *c, struct device *d, const struct http_request *rq, struct http_reply *r)
+{
+    struct plug *p = plug_of(d, rq, r);
+    uint64_t relay = 0;
+    if (p != NULL && query_number(rq, "relay", &relay, r))
+        load_reply(c, p, relay <= UINT32_MAX ? (uint32_t)relay : UINT32_MAX, r);
+}
+
 /* {"watts":60.0,"pf":0.9}, {"appliance":"kettle","delay_s":5}, {"scene":"overload"} */
 static void load_put(struct control *c, struct device *d, const struct http_request *rq, struct http_reply *r)
 {
@@ -176,7 +195,12 @@ static void load_put(struct control *c, struct device *d, const struct http_requ
                 *pf = cJSON_GetObjectItemCaseSensitive(o, "pf");
     const char *appliance = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "appliance"));
     const char *scene = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "scene"));
-    struct load_spec load = {.delay_s = number_or(o, "delay_s", 0)};
+    struct load_spec load = {0};
+    uint32_t relay = 0;
+    if (!body_number(o, "delay_s", &load.delay_s, r) || !body_number(o, "relay", &relay, r)) {
+        cJSON_Delete(o);
+        return;
+    }
     struct why why = {""};
     uint64_t now = server_now_ms(c->cfg.server);
     int rc;
@@ -195,7 +219,7 @@ static void load_put(struct control *c, struct device *d, const struct http_requ
             load.mw = (uint32_t)(watts->valuedouble * 1000 + 0.5);
             load.pf_permille = pf != NULL ? (uint16_t)(pf->valuedouble * 1000 + 0.5) : 1000;
         }
-        rc = plug_load(p, number_or(o, "relay", 0), &load, now, &why);
+        rc = plug_load(p, relay, &load, now, &why);
     }
     cJSON_Delete(o);
     if (rc != 0) {
@@ -203,7 +227,7 @@ static void load_put(struct control *c, struct device *d, const struct http_requ
         return;
     }
     server_touched(c->cfg.server, d);
-    load_get(c, d, rq, r);
+    load_reply(c, p, relay, r);
 }
 
 static void press_post(struct control *c, struct device *d, const struct http_request *rq, struct http_reply *r)
@@ -212,8 +236,11 @@ static void press_post(struct control *c, struct device *d, const struct http_re
     cJSON *o = p == NULL ? NULL : rq->body.len == 0 ? cJSON_CreateObject() : request_object(rq, r);
     if (o == NULL)
         return;
-    uint32_t relay = number_or(o, "relay", 0);
+    uint32_t relay = 0;
+    bool good = body_number(o, "relay", &relay, r);
     cJSON_Delete(o);
+    if (!good)
+        return;
     if (!plug_press(p, relay, server_now_ms(c->cfg.server))) {
         reply_error(r, 409, "not_pressed", "the button is locked (child_lock), or there is no such relay");
         return;
@@ -227,8 +254,12 @@ static void reboot_post(struct control *c, struct device *d, const struct http_r
     cJSON *o = rq->body.len == 0 ? cJSON_CreateObject() : request_object(rq, r);
     if (o == NULL)
         return;
-    server_reboot(c->cfg.server, d, number_or(o, "down_ms", 0));
+    uint32_t down_ms = 0;
+    bool good = body_number(o, "down_ms", &down_ms, r);
     cJSON_Delete(o);
+    if (!good)
+        return;
+    server_reboot(c->cfg.server, d, down_ms);
     device_get(c, d, r);
 }
 
@@ -308,6 +339,12 @@ void control_faults_post(struct control *c, struct device *d, const struct http_
     struct why why = {""};
     int rc = fault_of_body(&spec, o, &why);
     cJSON_Delete(o);
+    if (rc == 0 && spec.device[0] != '\0') {
+        if (d != NULL && strcmp(spec.device, d->id) != 0)
+            rc = why_set(&why, "device=%s: this path is that of %s", spec.device, d->id);
+        else if (fleet_find(c->cfg.fleet, control_span(spec.device)) == NULL)
+            rc = why_set(&why, "there is no device %s", spec.device);
+    }
     if (rc != 0) {
         reply_error(r, 422, "bad_fault", "%s", why.text);
         return;
@@ -326,11 +363,14 @@ void control_faults_post(struct control *c, struct device *d, const struct http_
 void control_faults_delete(struct control *c, const struct device *d, const struct http_request *rq,
                            struct http_reply *r)
 {
-    const char *number = http_query(rq, "number");
-    size_t removed = number != NULL ? server_fault_remove(c->cfg.server, (uint32_t)strtoul(number, NULL, 10))
-                                    : server_fault_clear(c->cfg.server, d);
-    if (number != NULL && removed == 0) {
-        reply_error(r, 404, "no_such_fault", "no fault has the number %.16s", number);
+    uint64_t number = UINT64_MAX;
+    if (!query_number(rq, "number", &number, r))
+        return;
+    size_t removed = number == UINT64_MAX   ? server_fault_clear(c->cfg.server, d)
+                     : number <= UINT32_MAX ? server_fault_remove(c->cfg.server, (uint32_t)number)
+                                            : 0;
+    if (number != UINT64_MAX && removed == 0) {
+        reply_error(r, 404, "no_such_fault", "no fault has the number %llu", (unsigned long long)number);
         return;
     }
     cJSON *o = cJSON_CreateObject();

@@ -24,6 +24,12 @@ void reply_text(struct http_reply *r, const char *type, const char *text, size_t
 /* The body as one JSON object, or NULL and the error is answered. Free with cJSON_Delete(). */
 cJSON *request_object(const struct http_request *rq, struct http_reply *r);
 
+/* A whole number of a query: *out keeps its value when it is absent. @return false: it is none, answered */
+bool query_number(const struct http_request *rq, const char *name, uint64_t *out, struct http_reply *r);
+
+/* Is this a whole number, at least 0? */
+bool is_whole(const cJSON *n);
+
 /* A command by name ("CONTROL") or number ("7", "0x0d"). @return 0 or -1 */
 int command_by_text(uint32_t *out, const char *text);
 

@@ -68,8 +68,7 @@ static bool select_entry(void *ctx, const struct journal_entry *e)
 /* see control_private.h */
 void control_journal_get(struct control *c, const struct http_request *rq, struct http_reply *r)
 {
-    const char *device = http_query(rq, "device"), *cmd = http_query(rq, "cmd"), *since = http_query(rq, "since");
-    const char *limit = http_query(rq, "limit");
+    const char *device = http_query(rq, "device"), *cmd = http_query(rq, "cmd");
     struct selection s = {.command = -1, .limit = JOURNAL_LIMIT};
     uint32_t command;
     if (device != NULL && (s.device = device_by_id(c, device, r)) == NULL)
@@ -82,9 +81,8 @@ void control_journal_get(struct control *c, const struct http_request *rq, struc
         }
         s.command = command;
     }
-    s.since = since != NULL ? strtoull(since, NULL, 10) : 0;
-    if (limit != NULL)
-        s.limit = strtoull(limit, NULL, 10);
+    if (!query_number(rq, "since", &s.since, r) || !query_number(rq, "limit", &s.limit, r))
+        return;
     if (!put(&s.out, "[", 1))
         s.no_memory = true;
     else
@@ -111,6 +109,7 @@ struct expectation {
     enum record_dir dir;
     const cJSON *dps; /* NULL: any */
     uint64_t since;
+    uint64_t min, max; /* how many */
     uint64_t matches;
     cJSON *near_misses;
 };
@@ -200,11 +199,30 @@ static bool check_entry(void *ctx, const struct journal_entry *e)
     return true;
 }
 
-/* A count from a body: a whole number, or the default. */
-static uint64_t count_of(const cJSON *o, const char *name, uint64_t otherwise)
+/* A whole number of a body: *out keeps its value when it is absent. @return false: it is none */
+static bool take_count(uint64_t *out, const cJSON *n)
 {
-    const cJSON *n = cJSON_GetObjectItemCaseSensitive(o, name);
-    return cJSON_IsNumber(n) && n->valuedouble >= 0 && n->valuedouble < 1e15 ? (uint64_t)n->valuedouble : otherwise;
+    if (n == NULL)
+        return true;
+    if (!is_whole(n))
+        return false;
+    *out = (uint64_t)n->valuedouble;
+    return true;
+}
+
+/* {"count":1}, {"count":{"min":1,"max":2}}, or at least one. */
+static bool take_counts(struct expectation *x, const cJSON *count)
+{
+    x->min = 1;
+    x->max = UINT64_MAX;
+    if (!cJSON_IsObject(count)) {
+        bool good = take_count(&x->min, count);
+        x->max = count != NULL ? x->min : UINT64_MAX;
+        return good;
+    }
+    x->min = 0;
+    return take_count(&x->min, cJSON_GetObjectItemCaseSensitive(count, "min")) &&
+           take_count(&x->max, cJSON_GetObjectItemCaseSensitive(count, "max"));
 }
 
 /* Read the body into x. @return 0; -1: answered */
@@ -213,7 +231,7 @@ static int expect(struct expectation *x, struct control *c, const cJSON *o, stru
     const cJSON *cmd = cJSON_GetObjectItemCaseSensitive(o, "cmd");
     const char *device = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "device"));
     const char *dir = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "dir"));
-    *x = (struct expectation){.command = -1, .dir = RECORD_TO_DEVICE, .since = count_of(o, "since", 0)};
+    *x = (struct expectation){.command = -1, .dir = RECORD_TO_DEVICE};
     if (device != NULL && (x->device = device_by_id(c, device, r)) == NULL)
         return -1;
     uint32_t command = 0;
@@ -229,6 +247,9 @@ static int expect(struct expectation *x, struct control *c, const cJSON *o, stru
             return -1;
         }
         x->command = command;
+    } else if (cmd != NULL) {
+        reply_error(r, 400, "unknown_command", "cmd is a number or a name, such as 7 or \"CONTROL\"");
+        return -1;
     }
     if (dir != NULL && strcmp(dir, "from_device") == 0)
         x->dir = RECORD_FROM_DEVICE;
@@ -236,9 +257,12 @@ static int expect(struct expectation *x, struct control *c, const cJSON *o, stru
         reply_error(r, 400, "bad_request", "dir is to_device or from_device");
         return -1;
     }
-    const cJSON *count = cJSON_GetObjectItemCaseSensitive(o, "count");
-    if (count != NULL && !cJSON_IsObject(count) && !cJSON_IsNumber(count)) {
-        reply_error(r, 400, "bad_request", "count is a number, or an object such as {\"min\":1,\"max\":2}");
+    if (!take_counts(x, cJSON_GetObjectItemCaseSensitive(o, "count"))) {
+        reply_error(r, 400, "bad_request", "count is a whole number, or an object such as {\"min\":1,\"max\":2}");
+        return -1;
+    }
+    if (!take_count(&x->since, cJSON_GetObjectItemCaseSensitive(o, "since"))) {
+        reply_error(r, 400, "bad_request", "since is the number of an entry");
         return -1;
     }
     x->dps = cJSON_GetObjectItemCaseSensitive(o, "dps");
@@ -260,27 +284,19 @@ void control_verify(struct control *c, const struct http_request *rq, struct htt
         cJSON_Delete(o);
         return;
     }
-    const cJSON *count = cJSON_GetObjectItemCaseSensitive(o, "count");
-    uint64_t min = 1, max = UINT64_MAX;
-    if (cJSON_IsObject(count)) {
-        min = count_of(count, "min", 0);
-        max = count_of(count, "max", UINT64_MAX);
-    } else if (cJSON_IsNumber(count)) {
-        min = max = count_of(o, "count", 1);
-    }
     x.near_misses = cJSON_CreateArray();
     journal_visit(server_journal(c->cfg.server), x.since, check_entry, &x);
-    bool ok = x.matches >= min && x.matches <= max;
+    bool ok = x.matches >= x.min && x.matches <= x.max;
 
     cJSON *answer = cJSON_CreateObject();
     if (!ok) {
         char message[128];
-        bool few = x.matches < min;
+        bool few = x.matches < x.min;
         snprintf(message, sizeof message, "%llu messages match, expected %s %llu", (unsigned long long)x.matches,
-                 min == max ? "exactly"
-                 : few      ? "at least"
-                            : "at most",
-                 (unsigned long long)(few ? min : max));
+                 x.min == x.max ? "exactly"
+                 : few          ? "at least"
+                                : "at most",
+                 (unsigned long long)(few ? x.min : x.max));
         cJSON *error = cJSON_AddObjectToObject(answer, "error");
         cJSON_AddStringToObject(error, "code", "mismatch");
         cJSON_AddStringToObject(error, "message", message);

@@ -86,6 +86,9 @@ class ControlApi(unittest.TestCase):
             self.assertEqual((status, answer["error"]["code"]), (422, "unknown_dp"))
             self.assertEqual(call(sim, "PATCH", f"/devices/{sim.id}/dps", "{")[1]["error"]["code"], "bad_json")
             self.assertEqual(call(sim, "PATCH", f"/devices/{sim.id}/dps", {})[1]["error"]["code"], "no_dps")
+            status, answer = call(sim, "PATCH", f"/devices/{sim.id}/dps", {"1": False, "switch_1": False})
+            self.assertEqual((status, answer["error"]["code"]), (422, "unknown_dp"))
+            self.assertIs(call(sim, "GET", f"/devices/{sim.id}/dps")[1]["dps"]["1"], True, "nothing is done by half")
 
     def test_a_load_shows_in_what_a_client_measures(self):
         with Sim("-P", "3.4", "--clock", "virtual", "--idle-timeout", "0", control=True) as sim, sim.client() as client:
@@ -100,6 +103,29 @@ class ControlApi(unittest.TestCase):
             self.assertEqual(call(sim, "PUT", f"/devices/{sim.id}/load", {"appliance": "teleporter"})[0], 422)
             self.assertEqual(call(sim, "PUT", f"/devices/{sim.id}/load", {"watts": -1})[0], 422)
             self.assertEqual(call(sim, "PUT", f"/devices/{sim.id}/load", {"watts": 60, "pf": 2})[0], 422)
+
+    def test_the_answer_to_a_load_is_about_its_outlet(self):
+        with Sim("--profile", "power-strip", control=True) as sim:
+            status, load = call(sim, "PUT", f"/devices/{sim.id}/load", {"appliance": "kettle", "relay": 2})
+            self.assertEqual((status, load["appliance"]), (200, "kettle"))
+            self.assertEqual(call(sim, "GET", f"/devices/{sim.id}/load")[1]["appliance"], "none")
+
+    def test_numbers_that_are_none_are_refused(self):
+        with Sim(control=True) as sim:
+            device = f"/devices/{sim.id}"
+            for method, path, body in (("POST", device + "/press", {"relay": -1}), ("POST", device + "/press", {"relay": "1"}),
+                                       ("POST", device + "/reboot", {"down_ms": 0.5}),
+                                       ("PUT", device + "/load", {"watts": 1, "relay": 1e10}),
+                                       ("PUT", device + "/load", {"watts": 1, "delay_s": None}),
+                                       ("GET", device + "/load?relay=x", None), ("GET", "/devices?limit=-1", None),
+                                       ("GET", "/devices?offset=one", None), ("GET", "/journal?since=1x", None),
+                                       ("GET", "/journal?limit=-1", None), ("DELETE", "/faults?number=x", None),
+                                       ("POST", "/verify", {"count": -1}), ("POST", "/verify", {"count": {"max": "1"}}),
+                                       ("POST", "/verify", {"since": -1}), ("POST", "/verify", {"cmd": True})):
+                with self.subTest(path=path, body=body):
+                    status, answer = call(sim, method, path, body)
+                    self.assertEqual(status, 400, answer)
+                    self.assertIn(answer["error"]["code"], ("bad_request", "unknown_command"))
 
     def test_a_virtual_clock_moves_only_when_told(self):
         with Sim("--clock", "virtual", "--idle-timeout", "0", control=True) as sim, sim.client() as client:
@@ -161,6 +187,12 @@ class ControlApi(unittest.TestCase):
             self.assertEqual(call(sim, "GET", f"/devices/{sim.id}/faults")[1]["faults"], [])
             self.assertEqual(call(sim, "POST", f"/devices/{sim.id}/faults", {"fault": "gremlins"})[0], 422)
             self.assertEqual(call(sim, "DELETE", "/faults?number=999")[0], 404)
+            status, answer = call(sim, "POST", "/faults", {"fault": "slow", "device": "nobody"})
+            self.assertEqual((status, answer["error"]["code"]), (422, "bad_fault"), answer)
+            status, answer = call(sim, "POST", f"/devices/{sim.id}/faults", {"fault": "slow", "device": "another"})
+            self.assertEqual((status, answer["error"]["code"]), (422, "bad_fault"), answer)
+            number = call(sim, "POST", "/faults", {"fault": "slow:ms=1"})[1]["number"]
+            self.assertEqual(call(sim, "DELETE", f"/faults?number={number + 2**32}")[0], 404)
 
     def test_reset_gives_the_state_of_the_start(self):
         with Sim("--clock", "virtual", "--seed", "7", control=True) as sim:
@@ -258,6 +290,7 @@ class TheDoor(unittest.TestCase):
             self.assertEqual(call(sim, "GET", "/nowhere")[1]["error"]["code"], "not_found")
             self.assertEqual(call(sim, "PUT", "/devices")[0], 405)
             self.assertEqual(call(sim, "GET", "/devices/nobody")[1]["error"]["code"], "no_such_device")
+            self.assertEqual(call(sim, "GET", "/devices/%ff")[1]["error"]["code"], "no_such_device")
 
     def test_half_requests_do_not_keep_it_from_ending(self):
         with Sim(control=True) as sim:
