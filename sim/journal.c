@@ -19,6 +19,7 @@ struct journal {
     int fd; /* -1: no file */
     bool is_stdout;
     struct record_buffer lines; /* for the file */
+    struct why trouble;         /* between two journal_flush() */
     size_t keep, held;
     struct kept *first, **last;
     uint64_t number;
@@ -68,7 +69,7 @@ bool journal_wanted(const struct journal *j)
     return j->fd >= 0 || j->keep > 0;
 }
 
-int journal_flush(struct journal *j, struct why *why)
+static int write_lines(struct journal *j, struct why *why)
 {
     size_t at = 0;
     while (j->fd >= 0 && at < j->lines.len) {
@@ -91,6 +92,15 @@ int journal_flush(struct journal *j, struct why *why)
         memmove(j->lines.data, j->lines.data + at, j->lines.len - at);
     j->lines.len -= at;
     return 0;
+}
+
+int journal_flush(struct journal *j, struct why *why)
+{
+    if (j->trouble.text[0] == '\0')
+        return write_lines(j, why);
+    *why = j->trouble;
+    j->trouble.text[0] = '\0';
+    return -1;
 }
 
 static void drop_first(struct journal *j)
@@ -140,11 +150,8 @@ const struct journal_entry *journal_add(struct journal *j, const struct device *
     j->one.len = 0;
     if (record_append(&j->one, r) != 0)
         return NULL;
-    if (j->fd >= 0) {
-        struct why why;
-        if (record_append(&j->lines, r) == 0 && j->lines.len >= FLUSH_AT && journal_flush(j, &why) != 0)
-            say_warn("%s; the simulation goes on without it", why.text);
-    }
+    if (j->fd >= 0 && record_append(&j->lines, r) == 0 && j->lines.len >= FLUSH_AT)
+        write_lines(j, &j->trouble);
     return j->keep > 0 ? keep(j, d, r, j->one.data, j->one.len) : NULL;
 }
 

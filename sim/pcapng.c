@@ -31,7 +31,7 @@ struct pcapng_flow {
 struct pcapng {
     FILE *file; /* NULL: given up */
     char path[256];
-    bool dirty;
+    bool dirty, lost;
     uint32_t isn; /* initial sequence numbers count up: the file follows from the traffic */
 };
 
@@ -42,6 +42,7 @@ static void give_up(struct pcapng *p)
     say_warn("cannot write the capture %s: %s; the simulation goes on without it", p->path, strerror(errno));
     fclose(p->file);
     p->file = NULL;
+    p->lost = true;
 }
 
 static void put(struct pcapng *p, const void *bytes, size_t n)
@@ -102,17 +103,20 @@ int pcapng_open(struct pcapng **out, const char *path, struct why *why)
     return 0;
 }
 
-void pcapng_flush(struct pcapng *p)
+int pcapng_flush(struct pcapng *p)
 {
     if (p->dirty && p->file != NULL && fflush(p->file) != 0)
         give_up(p);
-    p->dirty = false;
+    bool lost = p->lost;
+    p->dirty = p->lost = false;
+    return lost ? -1 : 0;
 }
 
 void pcapng_close(struct pcapng *p)
 {
     if (p == NULL)
         return;
+    pcapng_flush(p);
     if (p->file != NULL)
         fclose(p->file);
     free(p);

@@ -18,7 +18,8 @@ struct pcapng_flow;
 /** @param path  replaced if it exists */
 int pcapng_open(struct pcapng **out, const char *path, struct why *why);
 void pcapng_close(struct pcapng *p); /* NULL is fine */
-void pcapng_flush(struct pcapng *p);
+/** @return 0; -1: the file has been given up since the last call */
+int pcapng_flush(struct pcapng *p);
 
 /** A client connects. @return NULL: no memory, or the file is given up; the other calls take NULL */
 struct pcapng_flow *pcapng_connect(struct pcapng *p, const struct sockaddr *client, const struct sockaddr *device,

@@ -190,8 +190,8 @@ static void on_prepare(uv_prepare_t *prepare)
         s->counters.disk_errors++;
         say_warn("%s; the simulation goes on without it", why.text);
     }
-    if (s->pcapng != NULL)
-        pcapng_flush(s->pcapng);
+    if (s->pcapng != NULL && pcapng_flush(s->pcapng) != 0)
+        s->counters.disk_errors++;
 }
 
 int server_start(struct server **out, const struct server_config *cfg, struct why *why)

@@ -98,11 +98,15 @@ class Journal(Folder):
     def test_full_disk_is_told_and_the_simulation_goes_on(self):
         if not os.path.exists("/dev/full"):
             self.skipTest("no /dev/full")
-        with Sim("--journal", "/dev/full", "--write", "/dev/full") as sim, sim.client() as c:
-            for _ in range(50):
+        for n in (1, 200):  # few frames, and more in one turn of the loop than are kept in memory
+            with Sim("--journal", "/dev/full", "--write", "/dev/full", control=True) as sim, sim.client() as c:
+                c.send_bytes(b"".join(seal("3.3", "to_device", i + 1, DP_QUERY, {}, key=c.key) for i in range(n)))
+                for _ in range(n):
+                    c.receive_command(DP_QUERY)
                 self.assertIn("1", c.status())
-            self.assertIn("/dev/full", sim.output())
-            self.assertIn("No space left", sim.output())
+                for what in ("journal", "capture"):
+                    self.assertEqual(sim.output().count(f"cannot write the {what} /dev/full: No space left"), 1)
+                self.assertIn("\ntuya_sim_disk_errors_total 2\n", sim.request("GET", "/metrics")[1])
 
 
 class Capture(Folder):
