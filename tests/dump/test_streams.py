@@ -97,6 +97,27 @@ class Streams(StreamTest):
                 self.assertEqual(seen(got), expected(first.said) + expected(second.said))
                 self.assertEqual({r["flow"] for r in got}, {1, 2})
 
+    def test_ports_used_again_when_little_was_seen_of_the_connection_before(self):
+        """The capture has one message of it, and begins and ends in its middle."""
+        before = Talk("3.3", rounds=1, first_seq=100)
+        for version in ("3.3", "3.5"):
+            after = Talk(version, rounds=1)
+            for which in (0, 1):
+                old = segments(before.frames, syn=False, fin=False, isn=(50000, 90000))[which]
+                for isn in ((1000, 2000), (49990, 89990), (2 * 10**9, 2 * 10**9)):
+                    new = segments(after.frames, isn=isn, start_ns=1700003600 * 10**9)
+                    with self.subTest(version=version, which=which, isn=isn):
+                        got = self.decode([old] + new)
+                        self.assertEqual(seen(got), expected([before.said[which]] + after.said))
+                        self.assertEqual([r["flow"] for r in got if r["cmd"] is not None], [1] + [2] * len(after.said))
+
+    def test_connection_of_a_few_packets_is_told_when_it_is_over(self):
+        """Its beginning was not captured, and would have been waited for."""
+        first, second = Talk("3.3", rounds=1), Talk("3.3", rounds=1, first_seq=50)
+        packets = segments(first.frames[:2], syn=False) + segments(second.frames, client=("192.0.2.8", 51000), start_ns=1700000100 * 10**9)
+        got = self.decode(packets)
+        self.assertEqual(seen(got), expected(first.said[:2] + second.said))
+
     def test_two_connections_at_the_same_time(self):
         a, b = Talk("3.4"), Talk("3.5")
         one, two = segments(a.frames), segments(b.frames, client=("192.0.2.8", 51000), device=("192.0.2.34", 6668))
@@ -161,9 +182,7 @@ class Loss(DumpTest):
             talk = Talk(version)
             packets = segments(talk.frames)
             first = 3 if version >= "3.4" else 0
-            for which in range(first, len(talk.said) - 1):
-                if not any(m.dir == talk.said[which].dir for m in talk.said[which + 1:]):
-                    continue  # nothing follows that would show the loss
+            for which in range(first, len(talk.said)):
                 with self.subTest(version=version, which=which):
                     got = self.decode(mangle.lose(packets, which))
                     size = len(talk.said[which].frame)
@@ -171,6 +190,17 @@ class Loss(DumpTest):
                                      [f"{size} bytes are missing from the capture"])
                     self.assertEqual(sorted(map(str, seen(r for r in got if r["cmd"] is not None))),
                                      sorted(map(str, expected(talk.said[:which] + talk.said[which + 1:]))))
+
+    def test_loss_at_the_end_is_shown_by_what_the_other_side_acknowledged(self):
+        """The capture ends before the connection does; a FIN that was acknowledged and not captured is no loss."""
+        talk = Talk("3.3", rounds=1)
+        packets = segments(talk.frames)
+        for kept, missing in ((packets[:-3], []), (packets[:-3] + packets[-1:], []), (packets[:-4], [28])):
+            got = self.decode(kept + [mangle.replace(packets[-3], flags=mangle.ACK)])
+            with self.subTest(missing=missing):
+                self.assertEqual([r["detail"] for r in got if r["error"]],
+                                 [f"{n} bytes are missing from the capture" for n in missing])
+                self.assertEqual([r for r in got if r["cmd"] is None and not r["error"]], [])
 
     def test_loss_in_the_middle_of_a_frame_costs_that_frame_only(self):
         talk = Talk("3.3")

@@ -17,9 +17,9 @@ enum {
     PATIENCE_CAUSE = 12, /* packets in which what a segment answers may still turn up */
     PATIENCE_START = 6,  /* packets in which the true beginning of a connection may still turn up */
     FAR = 16 << 20,      /* bytes; a sequence number this far off belongs to another connection */
-    LATE_SYN = 64 << 10,
+    LATE_SYN = 64 << 10, /* bytes; the same for a SYN behind the data it announces */
 };
-static const uint64_t patience_acked_ns = 500000000u, patience_unacked_ns = 120000000000u;
+static const uint64_t late_syn_ns = 2000000000u, patience_acked_ns = 500000000u, patience_unacked_ns = 120000000000u;
 static const uint64_t patience_start_ns = 200000000u, dying_ns = 2000000000u, closed_ns = 60000000000u;
 
 struct held {
@@ -54,8 +54,8 @@ struct flow {
     struct flow *chain; /* of its bucket */
     struct flow *older, *newer;
     uint32_t hash;
-    bool dying, closed, begun; /* dying: reset, but segments from before may still turn up */
-    uint64_t last_ns;
+    bool dying, closed, begun; /* dying: over, but segments from before may still turn up */
+    uint64_t first_ns, last_ns;
     size_t counted_memory; /* as it stands in table.memory */
 };
 
@@ -338,6 +338,16 @@ static COLD void give_up_waiting(struct tcp_table *t, struct flow *f, int side)
     hand_held(t, f);
 }
 
+/* Bytes at the end that were sent, as FIN or the acknowledgements of the other side tell, and not captured. One byte
+ * acknowledged is none without FIN: it may be the FIN. */
+static uint32_t missing_at_end(const struct half *h)
+{
+    int32_t missing = !h->synced ? 0 : h->fin ? distance(h->next, h->fin_seq) : distance(h->next, h->acked);
+    if (missing > FAR || missing < 0 || (!h->fin && (!h->acked_valid || missing == 1)))
+        return 0;
+    return (uint32_t)missing;
+}
+
 static COLD void end_side(struct tcp_table *t, struct flow *f, int side, uint64_t time_ns)
 {
     struct half *h = &f->half[side];
@@ -347,6 +357,9 @@ static COLD void end_side(struct tcp_table *t, struct flow *f, int side, uint64_
         start_in_the_middle(t, f);
     while (h->held != NULL)
         give_up_waiting(t, f, side);
+    uint32_t missing = missing_at_end(h);
+    if (missing > 0)
+        hand_gap(t, f, side, missing, time_ns);
     h->ended = true;
     if (f->begun)
         t->sink.end(t->sink.ctx, &f->flow, side, time_ns);
@@ -467,18 +480,22 @@ static void push_data(struct tcp_table *t, struct flow *f, int side, const struc
 /* ---- Segments ------------------------------------------------------------------------------------------------------- */
 
 /* Does this segment belong to another connection between the same ports than the flow that is known? */
-static bool is_new_connection(const struct flow *f, int side, const struct segment *s)
+static bool is_new_connection(const struct flow *f, int side, const struct segment *s, uint64_t time_ns)
 {
     const struct half *h = &f->half[side];
-    int32_t ahead = h->synced ? distance(h->next, s->seq) : 0;
+    bool known = h->synced || h->held != NULL || h->acked_valid; /* where in its stream this side is */
+    uint32_t first = h->synced ? h->first : h->held != NULL ? h->held->seq : h->acked;
     if (s->flags & TCP_SYN) {
         if (h->syn)
             return h->isn != s->seq;
-        if (!h->synced)
+        if (!known)
             return f->closed;
-        int32_t late = distance(s->seq + 1, h->first); /* a SYN that was captured behind the data it announces */
+        if (!f->half[!side].syn && time_ns > f->first_ns + late_syn_ns)
+            return true;
+        int32_t late = distance(s->seq + 1, first); /* a SYN that was captured behind the data it announces */
         return late < 0 || late > LATE_SYN;
     }
+    int32_t ahead = known ? distance(h->synced ? h->next : first, s->seq) : 0;
     if (s->data.len + s->missing == 0)
         return false;
     if (f->closed && h->synced && ahead >= 0)
@@ -517,6 +534,12 @@ static COLD void take_fin(struct tcp_table *t, struct flow *f, int side, uint64_
         close_flow(t, f, time_ns);
 }
 
+/* Has this side said all it had to say, be it that the capture has it or not? */
+static bool is_done(const struct half *h)
+{
+    return h->ended || (h->fin && h->acked_valid && distance(h->fin_seq, h->acked) > 0);
+}
+
 static COLD void make_room(struct tcp_table *t, struct flow *keep, uint64_t time_ns)
 {
     while (t->dying.n > 0 && t->dying.oldest != keep &&
@@ -546,7 +569,7 @@ void tcp_push(struct tcp_table *t, const struct ip_packet *ip, const struct segm
         hash = f->hash;
     }
     size_t len = s->data.len + s->missing;
-    if (f != NULL && is_new_connection(f, side, s)) {
+    if (f != NULL && is_new_connection(f, side, s, time_ns)) {
         close_flow(t, f, time_ns);
         remove_flow(t, f);
         f = NULL;
@@ -558,6 +581,7 @@ void tcp_push(struct tcp_table *t, const struct ip_packet *ip, const struct segm
         f = add_flow(t, hash, ip, s);
         if (f == NULL)
             return;
+        f->first_ns = time_ns;
     }
     t->recent = f;
     f->last_ns = time_ns;
@@ -583,15 +607,16 @@ void tcp_push(struct tcp_table *t, const struct ip_packet *ip, const struct segm
         f->half[side].fin = true;
         f->half[side].fin_seq = seq + (uint32_t)len;
     }
-    if ((s->flags & TCP_RST) && !f->dying) {
-        list_remove(&t->open, f);
-        f->dying = true;
-        list_append(&t->dying, f);
-    }
     if (f->half[0].fin || f->half[1].fin) {
         take_fin(t, f, side, time_ns);
         if (!f->closed)
             take_fin(t, f, !side, time_ns);
+    }
+    bool is_over = (s->flags & TCP_RST) || (is_done(&f->half[0]) && is_done(&f->half[1]));
+    if (is_over && !f->closed && !f->dying) {
+        list_remove(&t->open, f);
+        f->dying = true;
+        list_append(&t->dying, f);
     }
     count_memory(t, f);
     if (t->memory > t->limits.total || t->closed.n > 0 || t->dying.n > 0)
