@@ -102,6 +102,14 @@ class Inputs(DumpTest):
         self.assertEqual(records("-r", path, "--key", KEY.decode()), [])
         self.check("-r", path, "--port", "16668")
 
+    def test_ports_of_discovery_are_no_ports_of_connections(self):
+        """TCP 6667 is IRC, 7000 is AirPlay; --port looks at both."""
+        for port in (6666, 6667, 7000):
+            path = mangle.save(self.path("x"), segments(self.talk.frames, device=("192.0.2.33", port)))
+            with self.subTest(port=port):
+                self.assertEqual(records("-r", path, "--key", KEY.decode()), [])
+                self.check("-r", path, "--port", port)
+
     def test_wrong_guess_of_port_costs_nothing(self):
         """--port names the client's port: then the frames tell who is the device."""
         path = mangle.save(self.path("x"), segments(self.talk.frames, device=("192.0.2.33", 51000)))

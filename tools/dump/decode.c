@@ -14,6 +14,11 @@ enum {
     ID_TRIES = 64,     /* messages of one connection that are searched for a device id; our choice */
 };
 
+/* One bit per port. */
+struct ports {
+    uint8_t bits[65536 / 8];
+};
+
 struct decoder {
     struct decode_config config;
     struct decode_sink sink;
@@ -23,7 +28,7 @@ struct decoder {
     struct book *book;
     struct conversation *loose; /* frames without packets around them; made when first needed */
     uint8_t *plain;
-    uint8_t ports[65536 / 8];
+    struct ports tcp_ports, udp_ports;
     uint64_t now_ns;
     bool keys_are_shared; /* several devices have the same key: only a message can tell them apart */
     bool said_cap[2], said_snapped;
@@ -39,9 +44,9 @@ static void write_address(char out[DECODE_ADDRESS_MAX], const struct ip_address 
     snprintf(out, DECODE_ADDRESS_MAX, a->version == 6 ? "[%s]:%u" : "%s:%u", text, (unsigned)port);
 }
 
-static bool is_port(const struct decoder *d, uint16_t port)
+static bool is_port(const struct ports *p, uint16_t port)
 {
-    return (d->ports[port / 8] >> port % 8 & 1) != 0;
+    return (p->bits[port / 8] >> port % 8 & 1) != 0;
 }
 
 static const struct devices_entry *device_of_key(const struct decoder *d, size_t key_index)
@@ -147,7 +152,7 @@ static COLD void hint_observer(struct decoder *d, struct conversation *c)
 /* The owner of the Tuya port is the device; if that does not tell, the sender of the SYN is the client. */
 static int find_device_side(const struct decoder *d, const struct tcp_flow *f)
 {
-    bool is_tuya[2] = {is_port(d, f->side[0].port), is_port(d, f->side[1].port)};
+    bool is_tuya[2] = {is_port(&d->tcp_ports, f->side[0].port), is_port(&d->tcp_ports, f->side[1].port)};
     if (is_tuya[0] != is_tuya[1])
         return is_tuya[0] ? 0 : 1;
     return f->client >= 0 ? !f->client : -1;
@@ -567,13 +572,19 @@ static bool has_shared_keys(const tw_keyring *ring)
     return n > 1000;
 }
 
+static void add_ports(struct ports *p, const uint16_t *ports, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        p->bits[ports[i] / 8] |= (uint8_t)(1u << ports[i] % 8);
+}
+
 static void set_ports(struct decoder *d)
 {
-    static const uint16_t usual[] = {TUYA_PORT, TW_UDP_PORT_CLEAR, TW_UDP_PORT_ENCRYPTED, TW_UDP_PORT_REQUEST};
-    const uint16_t *ports = d->config.n_ports > 0 ? d->config.ports : usual;
-    size_t n = d->config.n_ports > 0 ? d->config.n_ports : sizeof usual / sizeof usual[0];
-    for (size_t i = 0; i < n; i++)
-        d->ports[ports[i] / 8] |= (uint8_t)(1u << ports[i] % 8);
+    static const uint16_t tcp[] = {TUYA_PORT};
+    static const uint16_t udp[] = {TW_UDP_PORT_CLEAR, TW_UDP_PORT_ENCRYPTED, TW_UDP_PORT_REQUEST};
+    bool usual = d->config.n_ports == 0;
+    add_ports(&d->tcp_ports, usual ? tcp : d->config.ports, usual ? sizeof tcp / sizeof tcp[0] : d->config.n_ports);
+    add_ports(&d->udp_ports, usual ? udp : d->config.ports, usual ? sizeof udp / sizeof udp[0] : d->config.n_ports);
 }
 
 struct decoder *decode_new(const struct decode_config *config, const struct decode_sink *sink)
@@ -641,7 +652,7 @@ static enum packet_result take_packet(struct decoder *d, int link_type, struct t
         return r;
     r = segment_open(&segment, &ip);
     if (r == PACKET_OK) {
-        if (!is_port(d, segment.src_port) && !is_port(d, segment.dst_port))
+        if (!is_port(&d->tcp_ports, segment.src_port) && !is_port(&d->tcp_ports, segment.dst_port))
             return PACKET_OTHER;
         d->counts.tcp++;
         if (segment.missing > 0)
@@ -654,7 +665,7 @@ static enum packet_result take_packet(struct decoder *d, int link_type, struct t
     r = datagram_open(&datagram, &ip);
     if (r != PACKET_OK)
         return r;
-    if (!is_port(d, datagram.src_port) && !is_port(d, datagram.dst_port))
+    if (!is_port(&d->udp_ports, datagram.src_port) && !is_port(&d->udp_ports, datagram.dst_port))
         return PACKET_OTHER;
     d->counts.udp++;
     if (datagram.missing > 0)

@@ -26,7 +26,7 @@ struct conversation {
     char *where[2];                      /* per side: record_where() of its messages; owned, NULL: not made yet */
     size_t where_len[2];
     int where_version[2]; /* for which it was made */
-    bool remembered; /* the address book knows version and key */
+    bool remembered;      /* the address book knows version and key */
     enum tw_version remembered_version;
     size_t remembered_key;
     size_t key_index;  /* in the keyring, or TW_NO_INDEX */
@@ -74,7 +74,7 @@ struct decode_config {
     tw_keyring *ring;              /* borrowed */
     const struct devices *devices; /* borrowed; NULL: none. Entry i of the keyring is entry_of_key[i] */
     const size_t *entry_of_key;    /* index into devices, or TW_NO_INDEX */
-    const uint16_t *ports;         /* TCP and UDP ports; n_ports 0: 6668, 6666, 6667, 7000 */
+    const uint16_t *ports;         /* of TCP and UDP; n_ports 0: TCP 6668, UDP 6666, 6667, 7000 */
     size_t n_ports;
     bool has_version; /* -P: what to expect where the bytes do not tell */
     enum tw_version version;

@@ -18,7 +18,7 @@ static const char help[] =
     "  -r, --read FILE            pcap or pcapng, plain or gzip'ed; '-' is stdin; may be repeated\n"
     "  -i, --interface NAME       capture live, 'any' for all interfaces\n"
     "      --hex                  frames out of a debug log or a hex dump: arguments, or text on stdin\n"
-    "      --port N               instead of 6668, 6666, 6667 and 7000; may be repeated\n"
+    "      --port N               instead of TCP 6668, UDP 6666, 6667, 7000; may be repeated\n"
     "  filter                     as for tcpdump: 'host 192.0.2.9'\n"
     "\n"
     "keys: as many as you like, which fits where is found out\n"
