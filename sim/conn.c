@@ -272,6 +272,8 @@ static void lobby_input(struct conn *c, const uint8_t *bytes, size_t n)
         case FIND_SKIP:
             if (c->tap != NULL)
                 tap_unknown(c, false, c->lobby, used, TW_E_NO_KEY);
+            if (++c->n_skipped > SKIPPED_MAX)
+                conn_close(c, "no device has this key");
             break;
         case FIND_DEVICE: {
             uint8_t *lobby = c->lobby;

@@ -17,6 +17,7 @@ enum {
     WRITE_MAX = 1024 * 1024, /* bytes: and is let go when others make the device push so much */
     LOBBY_MAX = 9 * 1024,    /* bytes of a first frame */
     LOBBY_MIN = 256,
+    SKIPPED_MAX = 16,      /* frames that are nobody's: each may cost a try with every key there is */
     FLUSH_AT = 64 * 1024,  /* bytes of output */
     REPLY_KEPT_MAX = 4096, /* bytes of JSON */
 };
@@ -72,7 +73,8 @@ struct conn {
     struct tap *tap; /* addresses and TCP numbers for journal and capture */
     uint32_t held_len;
     uint16_t lobby_len, lobby_cap;
-    uint16_t n_later; /* appointments */
+    uint16_t n_later;  /* appointments */
+    uint8_t n_skipped; /* frames in the lobby that are nobody's */
     bool closing, paused, mute, half_closed;
     bool queried;  /* Q13 strikes the first query only */
     bool replayed; /* --fuzz-replay has had its turn */

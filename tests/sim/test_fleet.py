@@ -8,7 +8,7 @@ import time
 import unittest
 
 from sim import PATIENCE_S, Sim
-from tuyapeer import DP_QUERY, START, Client, Timeout, seal, unseal
+from tuyapeer import CONTROL, DP_QUERY, START, Client, Timeout, seal, unseal
 
 MIX = "3.1:20,3.2:20,3.3:20,3.4:20,3.5:20"
 
@@ -100,6 +100,16 @@ class OnePort(Folder):
             with client_of(sim, devices[1]) as c:
                 self.assertIn("1", c.status())
 
+
+    def test_frames_of_nobody_do_not_have_all_keys_tried_for_ever(self):
+        nobody = seal("3.1", "to_device", 1, CONTROL, {"dps": {"1": True}}, key=b"not one of these")
+        with Sim("--count", 2, "-P", "3.1", "--clock", "virtual") as sim:  # no idle limit strikes
+            with socket.create_connection((sim.host, sim.port), timeout=60) as s:
+                s.sendall(nobody * 40)
+                self.assertEqual(s.recv(1), b"")
+            with sim.client() as c:  # a few are passed over, as a plug passes over what has the wrong key
+                c.send_bytes(nobody * 8)
+                self.assertIn("1", c.status())
 
     def test_probe_of_two_versions_in_one_segment_finds_either(self):
         # A 3.5 device skips what is not 6699 and answers the frame behind it (TuyaOpen): clients probe that way.
