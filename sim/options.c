@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "common/options.h"
 
 static const char help[] =
@@ -311,6 +312,24 @@ static int take(struct sim_options *o, int opt, struct why *why)
     return rc;
 }
 
+/* Two writers make one file that nobody can read. @return as check() */
+static int check_outputs(const struct sim_options *o)
+{
+    const struct {
+        const char *option, *path;
+    } files[] = {{"--state", o->state},           {"--journal", o->journal},
+                 {"--write", o->write},           {"--devices-out", o->devices_out},
+                 {"--ready-file", o->ready_file}, {"--fuzz-log", o->fuzz.log_path}};
+    enum { N = sizeof files / sizeof files[0] };
+    struct stat st;
+    for (size_t i = 0; i < N; i++)
+        for (size_t k = 0; k < i; k++)
+            if (files[i].path != NULL && files[k].path != NULL && strcmp(files[i].path, files[k].path) == 0 &&
+                (stat(files[i].path, &st) != 0 || S_ISREG(st.st_mode))) /* /dev/null is fine */
+                return say_usage(files[i].option, "%s is written by %s", files[i].path, files[k].option);
+    return -1;
+}
+
 /* What does not fit together. */
 static int check(const struct sim_options *o)
 {
@@ -322,6 +341,9 @@ static int check(const struct sim_options *o)
         return say_usage("--count", "ids and keys are generated: leave out --id and --key, see --devices-out");
     if (o->count == 0 && o->mix.n > 1)
         return say_usage("--protocol", "a mix of versions needs --count");
+    if (o->spread == SPREAD_ADDRESS && strncmp(o->listen, "127.", 4) != 0)
+        return say_usage("--listen",
+                         "with --spread address devices listen on 127.0.1.1, 127.0.1.2, ..: leave it out");
     if (control_is_open(o))
         return say_usage("--control",
                          "%s is open to the network: give --control-token-file as well, or listen on "
@@ -335,7 +357,7 @@ static int check(const struct sim_options *o)
     if (o->ready_fd >= 0 && fcntl(o->ready_fd, F_GETFD) < 0)
         return say_usage("--ready-fd", "whoever starts tuya-sim has to open descriptor %d for it, as in %d>FILE",
                          o->ready_fd, o->ready_fd);
-    return -1;
+    return check_outputs(o);
 }
 
 int sim_options_parse(struct sim_options *out, int argc, char **argv)

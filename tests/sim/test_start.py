@@ -141,7 +141,9 @@ class Usage(unittest.TestCase):
                                 (("--count", "3", "--id", "x"), "--count"), (("--port",), "--port"),
                                 (("--devices", "x.json", "--profile", "y"), "--devices"),
                                 (("-P", "3.3:1,3.4:1"), "--protocol"), (("--clock", "fast"), "--clock"),
-                                (("--port", "0", "--discovery", "off", "--ready-fd", "9"), "--ready-fd")):
+                                (("--port", "0", "--discovery", "off", "--ready-fd", "9"), "--ready-fd"),
+                                (("--port", "0", "--spread", "address", "--listen", "::1"), "--listen"),
+                                (("--port", "0", "--journal", "/nonexistent/f", "--write", "/nonexistent/f"), "--write")):
             with self.subTest(arguments):
                 self.assertIn(name, self.refused(*arguments))
 
