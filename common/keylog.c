@@ -79,12 +79,11 @@ int keylog_parse(struct keylog *out, const char *text, size_t len, const char *n
             const char *at = line;
             size_t tag_len;
             next_word(&tag_len, &at, stop);
-            const char *wrong = read_entry(&k.entries[k.n], at, stop);
+            const char *wrong = read_entry(&k.entries[k.n++], at, stop);
             if (wrong != NULL) {
-                keylog_free(&k);
+                keylog_free(&k); /* with the key that may stand in the wrong line */
                 return why_set(why, "%s, line %zu: %s", name, number, wrong);
             }
-            k.n++;
         }
         line = stop == end ? end : stop + 1;
     }

@@ -1,9 +1,11 @@
 /* keylog.c - a key log is read whole or refused with a reason, and each line that was read can be written again.
  *
- * Reaches: keylog_parse() in common/keylog.c. Input: a file. */
+ * Reaches: keylog_parse() in common/keylog.c. Input: a file. The last word of 32 hex digits is a secret: memory that was
+ * given back does not hold it. */
 #include "common/fuzz.h"
 #include <stdio.h>
 #include <string.h>
+#include "common/hex.h"
 #include "common/keylog.h"
 
 const struct fuzz_harness fuzz_harness = {
@@ -23,15 +25,28 @@ static size_t write_line(char *out, size_t cap, const struct keylog_entry *e)
                             e->device_id);
 }
 
+static void keep_last_key_secret(const uint8_t *data, size_t size)
+{
+    static const uint8_t wiped[16];
+    uint8_t key[16];
+    for (size_t at = size; at >= 32; at--)
+        if (hex_read(key, sizeof key, (const char *)data + at - 32)) {
+            fuzz_keep_secret(memcmp(key, wiped, sizeof key) != 0 ? key : NULL);
+            return;
+        }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct keylog k = {0}, again = {0};
     struct why why = {0};
     char line[256];
+    keep_last_key_secret(data, size);
     int rc = keylog_parse(&k, (const char *)data, size, "input", &why);
     fuzz_gate(rc == 0);
     CHECK(rc == 0 || rc == -1);
     if (rc != 0) {
+        fuzz_keep_secret(NULL);
         CHECK(why.text[0] != '\0');
         return 0;
     }
@@ -46,5 +61,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         keylog_free(&again);
     }
     keylog_free(&k);
+    fuzz_keep_secret(NULL);
     return 0;
 }

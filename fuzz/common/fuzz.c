@@ -3,17 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define FUZZ_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define FUZZ_ASAN 1
-#endif
-#endif
-#ifdef FUZZ_ASAN
-#include <sanitizer/asan_interface.h>
-#endif
-
 const uint8_t fuzz_local_key[16] = "0123456789abcdef";
 const uint8_t fuzz_session_key_34[16] = {0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7,
                                          0xa8, 0xa9, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf};
@@ -70,26 +59,4 @@ uint64_t fuzz_hash(const uint8_t *data, size_t len)
     for (size_t i = 0; i < len; i++)
         h = (h ^ data[i]) * 0x100000001b3u;
     return fuzz_rng_next(&(struct fuzz_rng){h});
-}
-
-/* see fuzz.h */
-void fuzz_hide(const uint8_t *data, size_t len)
-{
-#ifdef FUZZ_ASAN
-    ASAN_POISON_MEMORY_REGION(data, len);
-#else
-    (void)data;
-    (void)len;
-#endif
-}
-
-/* see fuzz.h */
-void fuzz_show(const uint8_t *data, size_t len)
-{
-#ifdef FUZZ_ASAN
-    ASAN_UNPOISON_MEMORY_REGION(data, len);
-#else
-    (void)data;
-    (void)len;
-#endif
 }

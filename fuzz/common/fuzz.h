@@ -113,6 +113,13 @@ static inline void fuzz_carried(unsigned connection, bool to_device, const uint8
 void fuzz_hide(const uint8_t *data, size_t len);
 void fuzz_show(const uint8_t *data, size_t len);
 
+/** Under AddressSanitizer: new memory is full of this byte, 0: of what it always is. Twice the same input with different
+ * bytes shows what is read without having been written, even if nothing else differs. */
+void fuzz_fill(uint8_t byte);
+
+/** Under AddressSanitizer: from now on no memory that is given back may hold these 16 bytes; NULL: all may again. */
+void fuzz_keep_secret(const uint8_t *key);
+
 /* The interface of libFuzzer, which AFL++ and OSS-Fuzz speak too. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
