@@ -21,6 +21,10 @@ const struct fuzz_harness fuzz_harness = {
 
 enum { STEPS_MAX = 96, REQUESTS_MAX = 512, ROOM = 1 << 15, FRAME_ROOM = 2 * PEER_FRAME_MAX };
 enum { CONTEXT_NO_RANDOM = 0x80 };
+enum {
+    SKIPPED_MAX = 9,
+    BEATS_MAX = 2
+}; /* at the ninth message that is no RESP, or when two stay unanswered, it gives up */
 enum { CONTEXT_SOURCE = 0x08, CONTEXT_NULL_MAP = 0x10, CONTEXT_NO_HEARTBEAT = 0x20, CONTEXT_CID = 0x40 };
 
 static tw_crypto *crypto;
@@ -39,6 +43,10 @@ struct world {
     uint32_t client_seq;               /* of its last frame */
     uint32_t request_seq, request_cmd; /* of its last frame that asks for an answer */
     uint64_t believed, told;           /* frames under the right key, and events that stem from frames */
+    uint32_t control_seq;              /* of the last CONTROL */
+    unsigned in_time, shaking;         /* answers to it since the last look; messages in place of RESP */
+    unsigned beats;                    /* heart beats of its own since the device was heard */
+    bool app_beats;                    /* the application sends some, too */
     uint32_t highest;                  /* request number so far */
     bool ended[REQUESTS_MAX];
 };
@@ -73,11 +81,19 @@ static void on_frame(void *ctx, enum tw_direction dir, struct tw_span raw, const
     CHECK((m != NULL) == (error == TW_OK));
     if (dir == TW_TO_DEVICE) {
         CHECK(m != NULL);
+        if (m->command == TW_CMD_CONTROL)
+            w->control_seq = m->seq;
+        w->beats += m->command == TW_CMD_HEART_BEAT;
+        CHECK(w->beats <= BEATS_MAX || w->app_beats);
         return;
     }
     fuzz_gate(m != NULL);
     if (m == NULL)
         return;
+    w->beats = 0;
+    w->in_time += m->command == TW_CMD_CONTROL && (m->seq == 0 || m->seq >= w->control_seq);
+    w->shaking += !tw_client_is_established(w->client) && m->command != TW_CMD_SESS_KEY_NEG_RESP;
+    CHECK(w->shaking <= SKIPPED_MAX);
     if (m->command == TW_CMD_SESS_KEY_NEG_RESP && !w->established && m->payload.len >= 16)
         memcpy(w->peer.keys.device_nonce, m->payload.data, 16);
     if (is_authentic(w, raw, !w->established || tw_command_is_handshake(m->command)))
@@ -101,7 +117,8 @@ static void connect_client(struct world *w)
     tw_client_free(w->client);
     w->client = NULL;
     w->failed = w->established = w->saw_start = w->saw_finish = false;
-    w->client_seq = w->highest = 0;
+    w->client_seq = w->highest = w->control_seq = w->shaking = w->beats = 0;
+    w->app_beats = false;
     memset(w->ended, 0, sizeof w->ended);
     peer_init(&w->peer, (unsigned)w->version);
     tw_client_config_init(&cfg);
@@ -156,6 +173,7 @@ static void look_at_output(struct world *w)
     }
     if (w->saw_finish && !w->established) {
         memcpy(w->peer.keys.session, keys.session, 16);
+        fuzz_keep_secret(keys.session);
         w->established = w->peer.established = true;
     }
     if (out.len > 1)
@@ -182,6 +200,10 @@ static void drain(struct world *w)
         if (ends_request(&ev) && ev.request > 0 && ev.request < REQUESTS_MAX) {
             CHECK(!w->ended[ev.request]);
             w->ended[ev.request] = true;
+            /* Where numbers are echoed, a late answer to an earlier request is none to this one. */
+            if (ev.command == TW_CMD_CONTROL && ev.type != TW_CLIENT_TIMEOUT &&
+                tw_version_traits(w->version)->seq_echo)
+                CHECK(w->in_time-- > 0);
         }
         if (ev.type == TW_CLIENT_FAILED) {
             CHECK(ev.error != TW_OK && tw_client_error(w->client) == ev.error);
@@ -193,6 +215,7 @@ static void drain(struct world *w)
         tell(w, (uint64_t)ev.command << 32 | ev.seq);
         tell(w, ev.payload.len > 0 ? fuzz_hash(ev.payload.data, ev.payload.len) : ev.return_code);
     }
+    w->in_time = 0;
     look_at_output(w);
     CHECK(w->failed == (tw_client_error(w->client) != TW_OK));
 }
@@ -232,6 +255,7 @@ static void act(struct world *w, const struct tape_record *t)
     const uint32_t ids[] = {1, 9, 18, 19, 20};
     uint32_t request = 0;
     int rc;
+    w->app_beats |= which % 8 == 3 || which % 8 == 5;
     switch (which % 8) {
     case 0: rc = tw_client_query(w->client, w->now, &request); break;
     case 1: rc = tw_client_control(w->client, rest, w->now, &request); break;
@@ -325,6 +349,7 @@ static uint64_t play(const uint8_t *data, size_t size, uint64_t cuts)
     for (int n = 0; n < STEPS_MAX && tape_next(&t, &tape); n++)
         step(&w, &t);
     tw_client_free(w.client);
+    fuzz_keep_secret(NULL);
     return w.fold;
 }
 

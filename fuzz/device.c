@@ -42,7 +42,8 @@ struct line {
     bool reads;         /* takes what the device sends */
     bool closing;       /* TW_DEVICE_CLOSING was seen */
     bool established;   /* FINISH was accepted */
-    uint64_t last_seq;  /* + 1; of the client's frames that were accepted */
+    bool acted;         /* on something, since the last bytes came */
+    uint32_t last_seq;  /* of the client's frames that were accepted; the first is 1 at least */
     bool has_device_seq;
     uint32_t device_seq; /* of the device's last frame */
     size_t unsent;       /* output bytes that were looked at already */
@@ -160,6 +161,14 @@ static void push(struct world *w, struct line *l, struct tw_span dps)
     added(l, rc);
 }
 
+/* Bodies of queries are remembered, since clients ask the same again and again. */
+static bool is_what_was_sent(const struct tw_body *b, struct tw_span payload)
+{
+    struct tw_body fresh;
+    return tw_body_parse(&fresh, payload) == TW_OK && b->json.len == fresh.json.len &&
+           memcmp(b->json.data, fresh.json.data, fresh.json.len) == 0;
+}
+
 /* The application: a plug that agrees to everything. */
 static void serve(struct world *w, struct line *l, const struct tw_device_event *ev)
 {
@@ -168,7 +177,7 @@ static void serve(struct world *w, struct line *l, const struct tw_device_event 
     switch (ev->type) {
     case TW_DEVICE_QUERY:
     case TW_DEVICE_EXT_STREAM:
-        CHECK(ev->type != TW_DEVICE_QUERY || ev->opened);
+        CHECK(ev->type != TW_DEVICE_QUERY || (ev->opened && is_what_was_sent(&ev->body, ev->message.payload)));
         added(l, tw_device_reply(l->device, command, seq, (struct tw_span){(const uint8_t *)all, sizeof all - 1}));
         break;
     case TW_DEVICE_CONTROL:
@@ -211,10 +220,11 @@ static void on_event(struct world *w, struct line *l, const struct tw_device_eve
     CHECK(authentic || quirk || foreign_start || ignored);
     CHECK(!l->peer.negotiates || l->established || ev->type == TW_DEVICE_HANDSHAKE || ev->type == TW_DEVICE_REFUSED ||
           ev->type == TW_DEVICE_UNKNOWN);
-    if (tw_version_traits(w->version)->seq_checked) {
-        CHECK(w->version != TW_V35 || ev->frame.seq >= l->last_seq);
-        l->last_seq = (uint64_t)ev->frame.seq + 1;
+    if (w->version == TW_V35 || (w->version == TW_V34 && !l->established)) {
+        CHECK(ev->frame.seq > l->last_seq);
+        l->last_seq = ev->frame.seq;
     }
+    l->acted = true;
     tell(w, (uint64_t)ev->type << 56 | (uint64_t)(uint32_t)ev->error << 32 | ev->frame.seq);
     tell(w, ev->frame.command);
     if (ev->opened && ev->message.payload.len > 0)
@@ -228,6 +238,7 @@ static void on_event(struct world *w, struct line *l, const struct tw_device_eve
                            l->peer.keys.device_nonce);
         l->established = l->peer.established =
             !(w->quirks & TW_DEVICE_VENDOR_KEY_ZERO) || l->peer.keys.session[0] != 0;
+        fuzz_keep_secret(l->peer.keys.session);
     }
     serve(w, l, ev);
 }
@@ -270,9 +281,13 @@ static void deliver(struct world *w, struct line *l, const uint8_t *data, size_t
         if (piece > len - at)
             piece = len - at;
         bool over = l->closing;
+        uint64_t deadline = tw_device_deadline(l->device);
+        l->acted = false;
         int rc = tw_device_feed(l->device, data + at, piece, w->now);
         CHECK(!over || rc == tw_device_error(l->device));
         drain(w, l);
+        /* Who does not know the key cannot keep a connection open. */
+        CHECK(l->acted || tw_device_error(l->device) != TW_OK || tw_device_deadline(l->device) <= deadline);
         at += piece;
     }
 }
@@ -395,6 +410,7 @@ static uint64_t play(const uint8_t *data, size_t size, uint64_t cuts)
         step(&w, &t);
     for (int i = 0; i < CONNECTIONS; i++)
         tw_device_free(w.lines[i].device);
+    fuzz_keep_secret(NULL);
     return w.fold;
 }
 

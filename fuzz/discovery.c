@@ -14,7 +14,7 @@ const struct fuzz_harness fuzz_harness = {
     .context_len = 0,
 };
 
-enum { ROOM = 8192 };
+enum { ROOM = 8192, PATTERN = 0xee };
 static tw_crypto *crypto;
 static uint8_t plain[ROOM], plain_b[ROOM], frame[2 * ROOM];
 
@@ -81,6 +81,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int rc = tw_discovery_open(&d, crypto, data, size, plain, size);
     fuzz_show(plain + size, ROOM - size);
     fuzz_gate(rc == TW_OK || rc == TW_E_JSON);
+    size_t cap = (size_t)(fuzz_hash(data, size) >> 32) % (size + 1); /* less room than there may have to be */
+    memset(plain_b, PATTERN, size);
+    tw_discovery_open(&cut, crypto, data, size, plain_b, cap);
+    for (size_t i = cap; i < size; i++)
+        CHECK(plain_b[i] == PATTERN);
     if (rc != TW_OK)
         return 0;
     const struct tw_span spans[] = {d.message.payload, d.body.json, d.ip,  d.gw_id, d.uuid,

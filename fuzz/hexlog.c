@@ -22,9 +22,11 @@ enum {
     HEADER_6699 = 18,
     SUFFIX = 4,
     NOTATIONS = 3,
+    SWALLOWED = 40, /* frames: more than anything is remembered of */
     PER_BYTE = 5,
     WIDTH = 16,
-    LINE_MAX_LEN = 64
+    LINE_MAX_LEN = 64,
+    SWALLOWED_MAX = 512 /* bytes of one of them */
 };
 
 #define TAIL "   00 aa\n" /* characters that look like bytes */
@@ -120,6 +122,23 @@ static char *strip(const uint8_t *data, size_t size)
     return text;
 }
 
+/* A frame whose end is missing takes those behind it for its own, until it turns out to be cut off. */
+static void check_swallowed(struct decoder *d, const uint8_t *frame, size_t n)
+{
+    static uint8_t cut[HEADER_6699 + SWALLOWED * SWALLOWED_MAX];
+    size_t header = frame[2] == 0x66 ? HEADER_6699 : HEADER_55AA, len = header;
+    if (n < header + SUFFIX || n > SWALLOWED_MAX || n != size_by_length(frame, n))
+        return;
+    memcpy(cut, frame, header);
+    cut[header - 4] = cut[header - 3] = 0;
+    cut[header - 2] = cut[header - 1] = 0xff;
+    for (int i = 0; i < SWALLOWED; i++, len += n)
+        memcpy(cut + len, frame, n);
+    uint64_t before = n_seen;
+    decode_frame(d, (struct tw_span){cut, len});
+    CHECK(n_seen > before);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static uint8_t frame[HEXLOG_FRAME_MAX];
@@ -144,6 +163,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_again(frame, n);
         check_dumped(frame, n);
         decode_frame(d, (struct tw_span){frame, n});
+        if (n_frames == size % 4)
+            check_swallowed(d, frame, n);
         before = pos;
         n_frames++;
     }

@@ -190,15 +190,19 @@ static void check_round_trip(const struct tw_frame *f, struct tw_span payload, c
 }
 
 /* What a caller can get wrong has a code of its own, and leaves the output alone. */
-static void check_wrong_arguments(const struct tw_frame *f, const struct context *c)
+static void check_wrong_arguments(const struct tw_frame *f, const struct context *c, uint64_t hash)
 {
     struct tw_message m;
     size_t len = 7;
     const uint8_t *key = key_of(c, f->command);
     CHECK(tw_message_open(&m, crypto, f, (enum tw_version)TW_N_VERSIONS, c->direction, key, plain, ROOM, 0) ==
           TW_E_ARGUMENT);
-    int rc = tw_message_open(&m, crypto, f, c->version, c->direction, key, plain, 0, c->flags);
-    CHECK(rc != TW_OK || m.payload.len == 0 || !m.encrypted);
+    size_t cap = hash / 16 % (f->body.len + 1);
+    memset(plain, PATTERN, f->body.len);
+    int rc = tw_message_open(&m, crypto, f, c->version, c->direction, key, plain, cap, c->flags);
+    CHECK(rc != TW_OK || !m.encrypted || m.payload.len <= cap);
+    for (size_t i = cap; i < f->body.len; i++)
+        CHECK(plain[i] == PATTERN);
     tw_message_init(&m, c->version, c->direction, f->seq, f->command);
     m.payload = (struct tw_span){(const uint8_t *)"{}", 2};
     rc = tw_message_seal(sealed, ROOM, &len, crypto, &m, NULL, (const uint8_t *)"fuzzed nonce");
@@ -239,7 +243,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (rc == TW_OK) {
             bool ok = open_one(&m, &f, &c);
             if (n == 0 && hash % 16 == 0)
-                check_wrong_arguments(&f, &c);
+                check_wrong_arguments(&f, &c, hash);
             if (n < ROUND_TRIPS)
                 check_round_trip(&f, ok ? m.payload : f.body, &c, hash + (uint64_t)n);
         }

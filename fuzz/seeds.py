@@ -243,6 +243,9 @@ def engines(corpus):
         device("unknown-commands", hello, *[message(n, b"{}") for n in (0, 1, 6, 11, 0x20, 0xFE)])
         device("handshake-on-live-session", hello, record(HANDSHAKE) * 2)
         device("idle", hello, time(20000), message(9), time(30000), time(1000))
+        device("noise-is-no-sign-of-life", hello, message(9), time(20000), record(TO, bytes.fromhex("00006699" if new else "000055aa")),
+               message(9, b"", 0x20), time(20000))
+        device("same-bad-query-twice", hello, message(query, b"{}" if new else old_id), *[message(query, b"{\"a\":" if new else old_id[:-1] + b",")] * 2)
         device("never-finishes", record(HANDSHAKE), time(30000), record(ACT, b"\x04"), record(ACT, b"\x04"))
         device("client-does-not-read", hello, record(ACT, b"\x03"), *[message(query, b"{}")] * 40)
         device("four-clients", *[record(HANDSHAKE, b"", n) * 2 + message(query, b"{}", 0, n) for n in range(4)],
@@ -277,7 +280,13 @@ def engines(corpus):
         client("local-key", hello, message(8, status, 0x08), message(8, status))
         client("damaged", hello, message(8, status, 0x20), message(8, status))
         client("hung-up", hello, record(ACT, b"\0"), record(CLOSE), record(ACT, b"\0"), record(CONNECT))
+        client("late-answer", hello, record(ACT, b"\x01" + dps), time(6000), record(ACT, b"\x01" + dps),
+               message(control, b"", 0x01, 1), message(control, b"", 0, 1))
+        client("many-pushes", hello, *[message(8, status)] * 20)
+        client("nobody-there", hello, *[record(ACT, b"\x07")] * 5)
         client("too-many-requests", hello, *[record(ACT, b"\0")] * 40)
+        if new:
+            client("everything-but-resp", *[message(9)] * 12, hello)
         client("old-device", record(FROM, bytes.fromhex(
             "000055aa00000001000000030000000c00000001" + "00000000" + "0000aa55")))
 
@@ -298,6 +307,9 @@ def engines(corpus):
         observer("no-handshake-seen", record(HANDSHAKE), message(8, status, 0, 1), message(control, body))
         observer("wrong-key", hello, message(8, status, 0x10, 1), message(8, status, 0, 1))
         observer("local-key", hello, message(8, status, 0x08, 1), message(8, status, 0, 1))
+        if new:
+            observer("handshakes-again", *[s for n in range(6) for s in (hello, message(query, b"{}"), reply)])
+            observer("starts-again", *[s for n in range(6) for s in (record(HANDSHAKE) * 3, record(CLOSE), record(HANDSHAKE))])
         observer("ends-inside-a-frame", hello, record(TO, bytes.fromhex("000055aa0000")), record(CLOSE),
                  record(CLOSE, b"", 1))
         observer("tls", record(TO, bytes.fromhex("160301020001000000")), record(CONNECT), *observed)
@@ -475,6 +487,7 @@ def captures(corpus, vectors):
         corpus.put("dump", name + "-one-lost", PCAP + b"".join(packets[:3] + packets[4:]))
         corpus.put("dump", name + "-swapped", PCAP + b"".join(packets[:3] + [packets[4], packets[3]] + packets[5:]))
         corpus.put("dump", name + "-middle-only", PCAP + b"".join(packets[3:-2]))
+        corpus.put("dump", name + "-many-at-once", PCAP + b"".join(conversation([(way, data * 12) for way, data in steps])))
         corpus.put("dump", name + "-repeated", PCAP + b"".join(p for one in packets for p in (one, one)))
     sent = b""
     for i, v in enumerate(json.loads((vectors / "discovery.json").read_text())["vectors"]):
@@ -493,8 +506,8 @@ def segments(corpus):
     def put(name, *steps, first=0):
         corpus.put("tcp", name, bytes([first]) + b"".join(steps))
 
-    def one(offset, length, ack=0, flags=0, way=TO):
-        return record(way, struct.pack(">BHHB", flags, offset, length, ack))
+    def one(offset, length, ack=0, flags=0, way=TO, connection=0):
+        return record(way, struct.pack(">BHHB", flags, offset, length, ack), connection)
     put("in-order", one(0, 100), one(100, 100), one(0, 50, 1, 0, FROM), one(200, 9))
     put("swapped", one(0, 100), one(200, 100), one(100, 100))
     put("repeated", one(0, 100), one(0, 100), one(50, 100))
@@ -505,6 +518,11 @@ def segments(corpus):
     put("sequence-wraps", one(0, 200), one(200, 200), one(400, 200), first=2)
     put("too-much-waits", one(0, 10), *[one(20 + 4000 * i, 4000) for i in range(10)])
     put("time-passes", one(0, 10), one(20, 10), time(1), time(1), one(30, 10))
+    put("several-connections", *[one(100 * i, 100, 0, 0, way, n) for i in range(4) for n in range(4) for way in (TO, FROM)])
+    put("too-many-connections", *[one(*piece, 0, 0, TO, n) for n in range(16) for piece in ((0, 10), *[(20 + 4000 * i, 3990) for i in range(3)])],
+        one(0, 100, 0, 0, TO, 3))
+    put("long-after-the-end", one(0, 0, 0, 0x0A), one(0, 10), one(10, 0, 0, 0x09), one(0, 0, 0, 0x09, FROM), time(0x4000),
+        one(0, 10, 0, 0, TO, 1), one(0, 10), one(20, 10), time(0xff00), one(30, 10))
     put("port-used-again", one(0, 10, 0, 0x0A), one(0, 10), one(9, 10, 0, 0x0A), one(9, 10))
 
 

@@ -32,6 +32,7 @@ struct world {
     struct model device_model, client_model;
     uint64_t random;
     uint8_t start[16], resp[48], finish[32]; /* the honest messages, as they were last made */
+    uint8_t flip;                            /* this bit of a proof is turned over, on the side */
 };
 
 static void connect_ends(struct world *w)
@@ -49,6 +50,14 @@ static void check_key(const struct world *w, const struct tw_session *s, const s
         return;
     oracle_session_key(key, w->version == TW_V35, fuzz_local_key, m->client_nonce, m->device_nonce);
     CHECK(memcmp(key, s->key, 16) == 0);
+}
+
+/* The same proof but for one bit. */
+static struct tw_span not_quite(const struct world *w, struct tw_span proof, size_t at, uint8_t *copy)
+{
+    memcpy(copy, proof.data, proof.len);
+    copy[at + w->flip / 8] ^= (uint8_t)(1u << w->flip % 8);
+    return (struct tw_span){copy, proof.len};
 }
 
 /* The device takes START. */
@@ -82,6 +91,12 @@ static void device_finish(struct world *w, struct tw_span payload)
                    : payload.len < 32                               ? TW_E_HS_SHORT
                    : memcmp(payload.data, proof, sizeof proof) != 0 ? TW_E_HS_BAD_HMAC
                                                                     : TW_OK;
+    if (expected == TW_OK) {
+        struct tw_session other = w->device;
+        uint8_t copy[32];
+        CHECK(tw_session_on_finish(&other, crypto, not_quite(w, (struct tw_span){payload.data, 32}, 0, copy)) ==
+              TW_E_HS_BAD_HMAC);
+    }
     CHECK(tw_session_on_finish(&w->device, crypto, payload) == expected);
     if (m->state == TW_SESSION_WAIT_FINISH)
         fuzz_gate(expected == TW_OK);
@@ -131,6 +146,13 @@ static void client_resp(struct world *w, uint32_t command, uint32_t retcode, str
     msg.retcode = retcode;
     msg.payload = payload;
     int expected = expected_of_resp(m, w, &msg);
+    if (expected == TW_OK) {
+        struct tw_session other = w->client;
+        struct tw_message bad = msg;
+        uint8_t copy[48];
+        bad.payload = not_quite(w, (struct tw_span){payload.data, 48}, 16, copy);
+        CHECK(tw_session_on_resp(&other, crypto, &bad, finish) == TW_E_HS_BAD_HMAC);
+    }
     CHECK(tw_session_on_resp(&w->client, crypto, &msg, finish) == expected);
     if (m->state == TW_SESSION_WAIT_RESP)
         fuzz_gate(expected == TW_OK);
@@ -189,7 +211,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     if (crypto == NULL)
         CHECK(tw_crypto_new(&crypto, 4) == TW_OK);
-    struct world w = {.version = data[0] & 1 ? TW_V35 : TW_V34, .random = (uint64_t)(data[0] >> 1) * 16};
+    struct world w = {.version = data[0] & 1 ? TW_V35 : TW_V34,
+                      .random = (uint64_t)(data[0] >> 1) * 16,
+                      .flip = (uint8_t)fuzz_hash(data, size)};
     fuzz_gates.version = (unsigned)w.version;
     struct tape tape = {data + 1, size - 1, 0};
     struct tape_record t;

@@ -1,9 +1,9 @@
 /* tcp.c - whatever order segments come in, the bytes handed on are those that were sent, and holes are told.
  *
  * Reaches: tcp_push(), tcp_finish() and friends in tools/dump/tcp.c. Input: a tape; TO and FROM hold segments of 6
- * bytes: flags, offset in the stream 2, length 2, acknowledgement (as a lead over what was sent). What was sent is a
- * fixed sequence, so every byte that comes out can be checked. The high bits of the flags choose where sequence
- * numbers begin, so that they wrap. */
+ * bytes: flags, offset in the stream 2, length 2, acknowledgement (as a lead over what was sent), on the connection of
+ * their record; TIME is as many seconds as its first byte says, and one. What was sent is a fixed sequence, so every byte
+ * that comes out can be checked. The context chooses where sequence numbers begin, so that they wrap. */
 #include "common/fuzz.h"
 #include <string.h>
 #include "common/tape.h"
@@ -121,8 +121,9 @@ static void capped(void *ctx, struct tcp_flow *f, enum tcp_cap cap)
     (void)cap;
 }
 
-static void push(struct tcp_table *table, const uint8_t *p, int way, uint32_t base, uint64_t now)
+static void push(struct tcp_table *table, const uint8_t *p, int way, unsigned connection, uint32_t base, uint64_t now)
 {
+    uint16_t port = (uint16_t)(51234 + connection);
     struct ip_packet ip = {.protocol = 6};
     size_t offset = (size_t)p[1] << 8 | p[2], len = (size_t)p[3] << 8 | p[4];
     if (len > STREAM_LEN - offset)
@@ -131,8 +132,8 @@ static void push(struct tcp_table *table, const uint8_t *p, int way, uint32_t ba
     memcpy(ip.src.bytes, way ? "\xc0\x00\x02\x09" : "\xc0\x00\x02\x05", 4);
     memcpy(ip.dst.bytes, way ? "\xc0\x00\x02\x05" : "\xc0\x00\x02\x09", 4);
     uint8_t flags = p[0] & (TCP_SYN | TCP_FIN | TCP_RST) && p[0] & 0x08 ? p[0] & 7 : 0; /* rare on purpose */
-    struct segment s = {.src_port = way ? 6668 : 51234,
-                        .dst_port = way ? 51234 : 6668,
+    struct segment s = {.src_port = way ? 6668 : port,
+                        .dst_port = way ? port : 6668,
                         .seq = base + (uint32_t)offset,
                         .ack = base + (uint32_t)p[5] * 256,
                         .flags = (uint8_t)(flags | TCP_ACK),
@@ -158,11 +159,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
     uint64_t now = 0;
     for (int n = 0; tape_next(&t, &tape);) {
         if (t.operation == TAPE_TIME)
-            tcp_tick(table, now += 1000000000u);
+            tcp_tick(table, now += 1000000000u * (1u + (t.len > 0 ? t.data[0] : 0)));
         if (t.operation != TAPE_TO && t.operation != TAPE_FROM)
             continue;
         for (size_t at = 0; at + SEGMENT_LEN <= t.len && n < SEGMENTS_MAX; at += SEGMENT_LEN, n++)
-            push(table, t.data + at, t.operation == TAPE_FROM, first_seq[input[0] % 4], now += 1000000);
+            push(table, t.data + at, t.operation == TAPE_FROM, t.connection, first_seq[input[0] % 4], now += 1000000);
         CHECK(tcp_memory(table) <= limits.total + (1u << 17));
     }
     tcp_finish(table, now);

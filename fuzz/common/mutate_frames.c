@@ -65,7 +65,8 @@ static void change_bytes(struct wire *w, struct wire_frame *f, struct fuzz_rng *
         len = PAYLOAD_MAX;
     if (at > len)
         at = len;
-    memcpy(copy, bytes, len);
+    if (len > 0)
+        memcpy(copy, bytes, len);
     if (fuzz_rng_below(r, 4) == 0 && at > 0) { /* return code and header */
         if (fuzz_rng_below(r, 2) == 0)
             copy[fuzz_rng_below(r, at)] ^= (uint8_t)(1u << fuzz_rng_below(r, 8));
@@ -138,6 +139,18 @@ static void insert_frame(struct wire *w, struct wire_frame f, struct fuzz_rng *r
     w->n++;
 }
 
+/* Many of a kind, with numbers that count up: more than anybody remembers. */
+static void repeat_frame(struct wire *w, struct wire_frame f, struct fuzz_rng *r)
+{
+    size_t at = fuzz_rng_below(r, w->n + 1), times = (size_t)2 << fuzz_rng_below(r, 5);
+    for (; times > 0 && w->n < WIRE_FRAMES_MAX; times--) {
+        memmove(w->frames + at + 1, w->frames + at, (w->n - at) * sizeof f);
+        f.seq++;
+        w->frames[at++] = f;
+        w->n++;
+    }
+}
+
 static void remove_frame(struct wire *w, struct fuzz_rng *r)
 {
     size_t at = fuzz_rng_below(r, w->n);
@@ -168,7 +181,7 @@ static void change(struct wire *w, unsigned version, bool to_device, struct fuzz
         return;
     }
     struct wire_frame *f = &w->frames[fuzz_rng_below(r, w->n)];
-    switch (fuzz_rng_below(r, 16)) {
+    switch (fuzz_rng_below(r, 17)) {
     case 0: f->seq = other_number(f->seq, r); break;
     case 1: f->command = fuzz_rng_below(r, 8) == 0 ? other_number(f->command, r) : PICK(commands, r); break;
     case 2: f->nonce[fuzz_rng_below(r, 12)] ^= (uint8_t)(1u << fuzz_rng_below(r, 8)); break;
@@ -190,6 +203,7 @@ static void change(struct wire *w, unsigned version, bool to_device, struct fuzz
             f->hmac = version == 3 ? fuzz_rng_below(r, 8) != 0 : fuzz_rng_below(r, 16) == 0;
         }
         break;
+    case 10: repeat_frame(w, *f, r); break;
     default: change_bytes(w, f, r); break;
     }
 }
@@ -291,6 +305,21 @@ static size_t put_records(const struct tape_record *records, size_t n, uint8_t *
     return size;
 }
 
+/* A few records again and again. @return how many there are now */
+static size_t repeat_records(struct tape_record *records, size_t n, size_t which, struct fuzz_rng *r)
+{
+    size_t run = 1 + fuzz_rng_below(r, 4), times = (size_t)2 << fuzz_rng_below(r, 5);
+    if (run > n - which)
+        run = n - which;
+    if (times > (RECORDS_MAX - n) / run)
+        times = (RECORDS_MAX - n) / run;
+    struct tape_record *rest = records + which + run;
+    memmove(rest + times * run, rest, (n - which - run) * sizeof *records);
+    for (size_t i = 0; i < times * run; i++)
+        rest[i] = records[which + i % run];
+    return n + times * run;
+}
+
 /* Change what a record holds. @return its new bytes, in `copy` */
 static size_t change_record(const struct tape_record *t, uint8_t *copy, size_t cap, struct fuzz_rng *r)
 {
@@ -388,7 +417,7 @@ size_t mutate_tape(uint8_t *data, size_t size, size_t max, struct fuzz_rng *r)
     unsigned version = fuzz_context_version(data[0]);
     size_t n = records_of(records, data + 1, size - 1), out;
     size_t cap = (max < OUT_MAX ? max : OUT_MAX) - 1, which = fuzz_rng_below(r, n);
-    unsigned how = (unsigned)fuzz_rng_below(r, 10);
+    unsigned how = (unsigned)fuzz_rng_below(r, 11);
     if (n == 0 || how == 0) {
         memmove(records + which + 1, records + which, (n - which) * sizeof *records);
         records[which] = made_record(r, room, sizeof room);
@@ -412,6 +441,8 @@ size_t mutate_tape(uint8_t *data, size_t size, size_t max, struct fuzz_rng *r)
     } else if (how == 4) {
         records[which].connection = (unsigned)fuzz_rng_below(r, 4);
         out = put_records(records, n, made, cap);
+    } else if (how == 5 && fuzz_rng_below(r, 2) == 0) {
+        out = put_records(records, repeat_records(records, n, which, r), made, cap);
     } else if (records[which].operation == TAPE_TO || records[which].operation == TAPE_FROM) {
         out = reseal_records(records, n, version, which, made, cap, r);
     } else {

@@ -41,7 +41,7 @@ size_t peer_seal(struct peer *p, bool to_device, uint32_t command, unsigned flag
                  uint8_t *out, size_t cap)
 {
     static uint8_t text[PEER_FRAME_MAX];
-    static const uint8_t wrong_key[16] = "nobody has this";
+    static const uint8_t nobodys[16] = "nobody has this", none[16];
     bool handshake = command >= START && command <= FINISH;
     bool header = peer_has_header(to_device, command) != ((flags & TAPE_NO_HEADER) != 0);
     struct wire_frame f = {.kind = p->version == V35 ? WIRE_6699 : WIRE_55AA,
@@ -65,7 +65,10 @@ size_t peer_seal(struct peer *p, bool to_device, uint32_t command, unsigned flag
         memset(text + n, 0, 15);
         memcpy(text + n, "3.", 2);
         text[n + 2] = (uint8_t)('1' + p->version);
-        text[n + 14] = !to_device;
+        if (!to_device) {
+            put32(text + n + 7, ++p->pushes);
+            text[n + 14] = 1;
+        }
         n += 15;
         front = p->version <= V33 ? n : front;
     }
@@ -84,7 +87,8 @@ size_t peer_seal(struct peer *p, bool to_device, uint32_t command, unsigned flag
     keys.follow = false;
     if (p->negotiates && !p->established && !handshake)
         memcpy(keys.session, keys.local, 16);
-    if (flags & TAPE_WRONG_KEY) {
+    if (flags & TAPE_WRONG_KEY) { /* before there is a session key, the one that memory is full of */
+        const uint8_t *wrong_key = p->negotiates && !p->established ? none : nobodys;
         memcpy(keys.local, wrong_key, 16);
         memcpy(keys.session, wrong_key, 16);
     }

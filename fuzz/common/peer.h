@@ -16,6 +16,7 @@ struct peer {
     bool negotiates;                 /**< 3.4 and 3.5 */
     uint32_t client_seq, device_seq; /**< the numbers last used */
     uint32_t nonces;                 /**< GCM nonces used so far: they count up */
+    uint32_t pushes;                 /**< the counter in the device's headers: a push that repeats one is dropped */
 };
 
 void peer_init(struct peer *p, unsigned version);

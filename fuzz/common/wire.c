@@ -253,7 +253,8 @@ static size_t write_6699(const struct wire_frame *f, const struct wire_keys *key
     put32(out + 10, f->command);
     put32(out + 14, (uint32_t)(NONCE + f->plain_len + TAG));
     memcpy(out + 18, f->nonce, NONCE);
-    memcpy(out + 30, f->plain, f->plain_len);
+    if (f->plain_len > 0)
+        memcpy(out + 30, f->plain, f->plain_len);
     mend_proof(f, keys, out + 30, f->plain_len);
     oracle_gcm_seal(out + 30, out + 30 + f->plain_len, key_of(f, keys), f->nonce, out + 4, 14, out + 30,
                     f->plain_len);
@@ -265,7 +266,8 @@ static size_t write_6699(const struct wire_frame *f, const struct wire_keys *key
 static size_t write_ecb(const struct wire_frame *f, const struct wire_keys *keys, uint8_t *out)
 {
     size_t len = f->plain_len / 16 * 16 + 16;
-    memcpy(out, f->plain, f->plain_len);
+    if (f->plain_len > 0)
+        memcpy(out, f->plain, f->plain_len);
     mend_proof(f, keys, out, f->plain_len);
     memset(out + f->plain_len, (int)(len - f->plain_len), len - f->plain_len);
     if (f->damage & WIRE_BAD_PADDING)
@@ -294,7 +296,8 @@ static size_t write_55aa(const struct wire_frame *f, const struct wire_keys *key
     memcpy(out, prefix_55aa, 4);
     put32(out + 4, f->seq);
     put32(out + 8, f->command);
-    memcpy(out + HEADER_55AA, f->front, f->front_len);
+    if (f->front_len > 0)
+        memcpy(out + HEADER_55AA, f->front, f->front_len);
     uint8_t *secret = out + scratch_at;
     size_t len = HEADER_55AA + f->front_len;
     if (f->secret == WIRE_ECB)
