@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "common/hex.h"
+#include "common/utf8.h"
 #include "tuyawire/command.h"
 #include "tuyawire/dps.h"
 #include "tuyawire/error.h"
@@ -139,34 +140,6 @@ static char *put_time(char *p, uint64_t ns)
     return put_six(p, (uint32_t)(us % 1000000));
 }
 
-/* Bytes of a well-formed UTF-8 character at s, 0 if it is none (overlong, surrogate, above U+10FFFF, cut off). */
-static size_t utf8_len(const uint8_t *s, size_t left)
-{
-    uint8_t c = s[0];
-    size_t n = c < 0x80 ? 1 : c < 0xC2 ? 0 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : c < 0xF5 ? 4 : 0;
-    if (n <= 1 || n > left)
-        return n <= left ? n : 0;
-    uint8_t low = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80;
-    uint8_t high = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
-    if (s[1] < low || s[1] > high)
-        return 0;
-    for (size_t i = 2; i < n; i++) {
-        if ((s[i] & 0xC0) != 0x80)
-            return 0;
-    }
-    return n;
-}
-
-static bool is_utf8(struct tw_span s)
-{
-    for (size_t i = 0, n; i < s.len; i += n) {
-        n = utf8_len(s.data + i, s.len - i);
-        if (n == 0)
-            return false;
-    }
-    return true;
-}
-
 static char *put_escape(char *p, uint8_t c)
 {
     switch (c) {
@@ -258,7 +231,7 @@ static char *put_payload(char *p, const struct record *r)
         p = put_json(p, text);
         return PUT(p, ",\"text\":null,\"hex\":null");
     }
-    if (is_utf8(r->payload)) {
+    if (utf8_check(r->payload)) {
         p = PUT(p, ",\"payload\":null,\"text\":");
         p = put_string(p, r->payload);
         return PUT(p, ",\"hex\":null");

@@ -177,6 +177,60 @@ class Text(OutputTest):
         self.assertNotIn("!", text)
 
 
+class Hostile(OutputTest):
+    """What others put into messages and device lists does not break out of the form."""
+
+    def capture_of(self, *bodies):
+        talk = Talk("3.3", rounds=0)
+        for body in bodies:
+            talk.device(0x08, body, 0)
+        return mangle.save(self.path("x"), segments(talk.frames))
+
+    def house(self, **members):
+        self.path("devices.json").write_text(json.dumps([{**HOUSE[0], **members}], ensure_ascii=False))
+
+    def test_nothing_steers_the_terminal(self):
+        """U+009B is the same as ESC [, and so is the byte on terminals that are not for UTF-8."""
+        evil = '"red \x9b31m"'.encode()
+        path = self.capture_of(b'{"dps":{"101":%s}}' % evil, b"\x9b31m", b"\x1b[31m", b'{"gwId":%s,"dps":{"1":true}}' % evil)
+        announcement = mangle.Datagram(("192.0.2.5", 49154), ("192.0.2.255", 6667), mangle.announce({"gwId": "x\x7fy", "ip": "z"}), 10**9)
+        for source in (path, mangle.save(self.path("y"), [announcement])):
+            for options in ((), ("-v",), ("--stats",), ("-T", "fields", "-e", "dp.101", "-e", "text", "-e", "device"), ("--stats", "--json")):
+                result = dump("-r", source, "--key", KEY.decode(), *options, text=False)
+                with self.subTest(options=options):
+                    shown = (result.stderr if "--json" in options else result.stdout).decode()  # it is UTF-8, too
+                    self.assertFalse(set(shown) & set(map(chr, [*range(9), *range(11, 32), *range(127, 160)])) - {"\t"}, shown)
+
+    def test_a_plot_is_xml_whatever_the_name(self):
+        for name in ("\u5ba2" * 17, "a" * 49 + "\u00fc", "</text></svg>", "&<>\"'", "\uffff \ufffe \x01 \x9b", "x" * 300):
+            self.house(name=name)
+            dump("-r", self.capture(), *self.devices, "--plot", self.path("p.svg"))
+            with self.subTest(name=name[:20]):
+                xml.dom.minidom.parse(str(self.path("p.svg")))
+
+    def test_a_plot_of_absurd_values_has_numbers(self):
+        path = self.capture_of({"dps": {"18": 1, "19": 2, "20": 9 * 10**18}}, {"dps": {"19": -9 * 10**18}})
+        dump("-r", path, *self.devices, "--plot", self.path("p.svg"))
+        self.assertNotIn("nan", self.path("p.svg").read_text())
+
+    def test_a_name_of_any_length_leaves_the_rows_there(self):
+        self.house(name="n" * 70000)
+        out = dump("-r", self.capture(rounds=2), *self.devices, "-T", "csv").stdout
+        self.assertEqual(len(out.splitlines()), 1 + 4)
+
+    def test_text_and_hex_are_as_in_json_and_whole(self):
+        for version, bodies in (("3.3", ("gr\u00fc\u00dfe", b"\xff" * 1000, b"\x01\x02")), ("3.4", ())):
+            talk = Talk(version, rounds=1)
+            for body in bodies:
+                talk.device(0x08, body, 0)
+            path = mangle.save(self.path("x"), segments(talk.frames))
+            lines = dump("-r", path, *self.devices, "-T", "fields", "-e", "hex", "-e", "text", "-Y", "text or hex").stdout.splitlines()
+            want = [r for r in records("-r", path, *self.devices) if r["text"] or r["hex"]]
+            self.assertGreater(len(want), 0)
+            self.assertEqual([line.split("\t") for line in lines],
+                             [[r["hex"] or "", (r["text"] or "").replace("\x01\x02", "\\x01\\x02")] for r in want])
+
+
 class Verdicts(OutputTest):
     def test_each_verdict_in_text_and_json(self):
         import tuyapeer
@@ -252,6 +306,19 @@ class Filter(OutputTest):
             with self.subTest(expression=expression):
                 self.assertEqual(self.count(expression), count)
 
+    def test_words_are_no_numbers(self):
+        for expression in ("seq == nan", "seq == inf", "dp.19 == NAN"):
+            with self.subTest(expression=expression):
+                self.assertEqual(self.count(expression), 0)
+        self.assertEqual(self.count("cmd_name contains 7"), 0)
+
+    def test_ids_of_digits_are_told_apart(self):
+        talk = Talk("3.3", rounds=0)
+        talk.device(0x08, {"devId": "12345678901234567890", "dps": {"1": True}}, 0)
+        path = mangle.save(self.path("x"), segments(talk.frames))
+        for device, count in (("12345678901234567890", 1), ("12345678901234567891", 0)):
+            self.assertEqual(len(records("-r", path, "--key", KEY.decode(), "-Y", f"json.devId == {device}")), count)
+
     def test_steps_of_the_handshake_go_by_both_names(self):
         path = self.capture("3.5")
         for expression in ("cmd == START", "cmd == SESS_KEY_NEG_START", "cmd == 3"):
@@ -260,7 +327,7 @@ class Filter(OutputTest):
 
     def test_mistakes_are_explained(self):
         for expression in ("", "cmd ==", "cmd == CONTROL &&", "(cmd == 1", "nonsense == 1", "cmd == 1 cmd == 2", "dp.", "(" * 200,
-                           "'x'", "cmd == 'open", "cmd == NOTHING", "cmd == ''", " && ".join(["cmd"] * 500)):
+                           "'x'", "cmd == 'open", "cmd == NOTHING", "cmd == ''", "cmd == nan", "dp.4294967297", "dp.99999999999999999999", " && ".join(["cmd"] * 500)):
             result = dump("-r", self.capture(), "-Y", expression)
             with self.subTest(expression=expression[:20]):
                 self.assertEqual(result.returncode, 2, result.stderr)
@@ -299,6 +366,15 @@ class Exported(OutputTest):
         out = self.tshark("-r", self.path("w.pcapng"), "-Y", 'json.key == "dps" && json.value.number == "601"')
         self.assertEqual(len(out.splitlines()), 1)
 
+    def test_a_message_too_large_for_wireshark_leaves_the_others_readable(self):
+        talk = Talk("3.3", rounds=0)
+        talk.device(0x08, b"\x01" * 65000, 0)
+        talk.device(0x08, {"dps": {"1": True}}, 0)
+        path = mangle.save(self.path("x"), mangle.split(segments(talk.frames), at_most=1400))
+        dump("-r", path, *self.devices, "-w", self.path("w.pcapng"))
+        out = self.tshark("-r", self.path("w.pcapng"), "-T", "fields", "-e", "json.value.string")
+        self.assertEqual(["larger than Wireshark takes" in line for line in out.splitlines()], [True, False])
+
     def test_redacted_capture_is_a_capture(self):
         dump("-r", self.capture("3.5"), *self.devices, "--redact", self.path("r.pcapng"))
         out = self.tshark("-r", self.path("r.pcapng"), "-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE", "-T", "fields", "-e",
@@ -315,7 +391,8 @@ class Usage(OutputTest):
             ("-r", path, "-T", "fields", "-e", "nonsense"): "nonsense", ("-r", path, "--key", "short"): "--key",
             ("-r", path, "-P", "3.6"): "--protocol", ("-r", path, "--session-key", "0123456789abcdef"): "--session-key",
             ("-r", path, "--nonsense"): "nonsense", ("--hex", "--redact", "x"): "--redact", ("-r", path, "--memory", "0"): "--memory",
-            ("-r", "-", "--key-file", "-"): "--key-file", ("-r", path, "--color=sometimes"): "--color",
+            ("-r", "-", "--key-file", "-"): "--key-file", ("-r", "-", "--devices", "-"): "--devices",
+            ("--hex", "--key-file", "-"): "--key-file", ("-r", path, "--key-file", "-", "--key-log", "-"): "--key-log", ("-r", path, "--color=sometimes"): "--color",
         }.items():
             result = dump(*arguments)
             with self.subTest(arguments=arguments[2:]):
@@ -349,13 +426,17 @@ class Usage(OutputTest):
         before = Path(path).read_bytes()
         os.link(path, self.path("other-name"))
         for arguments in (("-w", path), ("--plot", self.path("other-name")), ("--redact", path),
-                          ("-w", self.path("devices.json"))):
+                          ("-w", self.path("devices.json")), ("--write-key-log", self.path("devices.json")), ("--write-key-log", path)):
             with self.subTest(arguments=arguments):
                 result = dump("-r", path, *self.devices, *arguments)
                 self.assertEqual((result.returncode, result.stdout), (2, ""))
                 self.assertIn(arguments[0], result.stderr)
                 self.assertIn("another file", result.stderr)
         self.assertEqual(Path(path).read_bytes(), before)
+        self.path("log").write_text("# mine\n")
+        options = ("--key-log", self.path("log"), "--write-key-log", self.path("log"))
+        self.assertEqual(dump("-r", path, *self.devices, *options).returncode, 0)
+        self.assertRegex(self.path("log").read_text(), "^# mine\nTUYA_SESSION .*\n$")
 
     def test_nothing_found_is_said(self):
         result = dump("-r", self.capture(), *self.devices, "--port", "7777")

@@ -39,10 +39,10 @@ static size_t column_of(struct csv *c, const char *head)
 
 static void keep(struct csv *c, const void *data, size_t n)
 {
-    uint32_t len = (uint32_t)n;
+    uint32_t len = n < CELL_MAX ? (uint32_t)n : CELL_MAX; /* a name of the device list may be of any length */
     fwrite(&len, sizeof len, 1, c->rows);
     if (n > 0)
-        fwrite(data, 1, n, c->rows);
+        fwrite(data, 1, len, c->rows);
 }
 
 static void keep_value(struct csv *c, struct seen *s, const struct tw_dp *dp)

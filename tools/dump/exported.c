@@ -27,6 +27,7 @@ enum {
     PORT_TCP = 2,
     PORT_UDP = 3,
     TAGS_MAX = 256,
+    PACKET_MAX = 262144, /* what Wireshark reads: WTAP_MAX_PACKET_SIZE_STANDARD of its wiretap/wtap.h */
 };
 
 struct exported {
@@ -87,9 +88,17 @@ static void exported_seen(struct output *o, struct seen *s)
     put_tag(&tags, TAG_PROTOCOL_TEXT, protocol, strlen(protocol));
     put_tag_endpoints(&tags, s);
     put_tag(&tags, TAG_END, NULL, 0);
-    e->line.len = 0;
-    if (record_append(&e->line, &s->record) != 0)
-        return;
+    struct record r = s->record;
+    for (bool fits = false; !fits;) {
+        e->line.len = 0;
+        if (record_append(&e->line, &r) != 0)
+            return;
+        fits = r.payload.len == 0 || tags.len + e->line.len <= PACKET_MAX;
+        if (!fits) {
+            r.payload = (struct tw_span){0};
+            r.detail = "the content is larger than Wireshark takes; tuya-dump --json shows it";
+        }
+    }
     const struct tw_span head = {tags.data, tags.len};
     pcapng_packet(&e->out, s->record.time_ns, head, (struct tw_span){(const uint8_t *)e->line.data, e->line.len - 1});
 }

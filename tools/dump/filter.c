@@ -1,5 +1,6 @@
 /* filter.c - see filter.h. A filter is compiled to a list of nodes in which operands stand before their operator. */
 #include "filter.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,7 +71,7 @@ static bool read_number(double *out, struct tw_span s)
     text[s.len] = '\0';
     char *end;
     *out = text[0] == '0' && (text[1] | 0x20) == 'x' ? (double)strtoull(text, &end, 16) : strtod(text, &end);
-    return *end == '\0' && end != text;
+    return *end == '\0' && end != text && isfinite(*out); /* "nan" and "inf" are words */
 }
 
 static const char *keep(struct parser *p, const char *s, size_t n)
@@ -296,14 +297,16 @@ static bool passes_comparison(const struct node *n, struct seen *s)
     bool literal_is_number = read_number(&b, literal);
     struct field field = n->field;
     struct why why;
-    if (field_is_command(&field)) /* by name or by number, whichever was written */
-        field_compile(&field, literal_is_number ? "cmd" : "cmd_name", &why);
+    if (field_is_command(&field)) /* by name or by number, whichever was written; names contain digits, too */
+        field_compile(&field, literal_is_number && n->op != OP_CONTAINS ? "cmd" : "cmd_name", &why);
     field_get(&v, &field, s);
     if (v.kind == FIELD_NONE)
         return false;
     if (n->op == OP_CONTAINS)
         return contains(v.text, literal);
-    if (literal_is_number && v.kind != FIELD_BOOL && v.kind != FIELD_NULL && read_number(&a, v.text))
+    /* Ids may consist of digits, more of them than a double tells apart. */
+    bool is_text = v.kind == FIELD_TEXT && (n->op == OP_EQ || n->op == OP_NE);
+    if (literal_is_number && !is_text && v.kind != FIELD_BOOL && v.kind != FIELD_NULL && read_number(&a, v.text))
         return decide(n->op, (a > b) - (a < b));
     return decide(n->op, compare_text(v.text, literal));
 }

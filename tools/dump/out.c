@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include "common/hex.h"
 #include "common/say.h"
+#include "common/utf8.h"
 
 enum { OUT_CAP = 128 << 10 };
 
@@ -86,16 +87,20 @@ void out_clean(struct out *o, struct tw_span s)
 {
     char *p = out_reserve(o, 4 * s.len);
     size_t n = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        uint8_t c = s.data[i];
-        if (c >= 0x20 && c != 0x7f) {
-            p[n++] = (char)c;
+    for (size_t i = 0, len; i < s.len; i += len) {
+        const uint8_t *c = s.data + i;
+        len = utf8_len(c, s.len - i);
+        bool is_control = *c < 0x20 || *c == 0x7f || (*c == 0xc2 && len == 2 && c[1] < 0xa0); /* the last: C1 */
+        if (len > 0 && !is_control) {
+            memcpy(p + n, c, len);
+            n += len;
             continue;
         }
         p[n++] = '\\';
         p[n++] = 'x';
-        hex_write(p + n, &c, 1);
+        hex_write(p + n, c, 1);
         n += 2;
+        len = 1;
     }
     o->len += n;
 }

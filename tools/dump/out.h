@@ -30,7 +30,7 @@ void out_bytes(struct out *o, const void *data, size_t n);
 void out_text(struct out *o, const char *s);
 void out_span(struct out *o, struct tw_span s);
 void out_hex(struct out *o, struct tw_span s);
-/* Text from outside, for a terminal: control characters become \xNN; bytes that are no ASCII stay. */
+/* Text from outside, for a terminal: control characters and bytes that are no UTF-8 become \xNN. */
 void out_clean(struct out *o, struct tw_span s);
 
 #endif

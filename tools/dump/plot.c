@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 #include "common/units.h"
+#include "common/utf8.h"
 #include "output.h"
 
 enum {
@@ -206,25 +207,32 @@ static struct range range_of(const struct series *s, enum quantity q)
     }
     if (q != VOLTAGE)
         r.low = fmin(r.low, 0);
-    if (r.high - r.low < 1e-9) {
-        r.high += q == VOLTAGE ? 1 : fmax(1, fabs(r.high) * 0.1);
-        r.low -= q == VOLTAGE ? 1 : 0;
+    if (r.high - r.low <= fabs(r.high) * 1e-9) {
+        double room = fmax(1, fabs(r.high) * (q == VOLTAGE ? 0.001 : 0.1));
+        r.high += room;
+        r.low -= q == VOLTAGE ? room : 0;
     }
     double step = nice_step(r.high - r.low, N_VALUE_TICKS);
     return (struct range){floor(r.low / step) * step, ceil(r.high / step) * step, step};
 }
 
+/* What XML does not take (section 2.2) is left out: controls, U+FFFE, U+FFFF, and what is no UTF-8, such as a name that
+ * was cut inside a character. */
 static void put_escaped(FILE *f, const char *s)
 {
-    for (; *s != '\0'; s++) {
+    for (size_t left = strlen(s), n; left > 0; s += n, left -= n) {
+        n = utf8_len((const uint8_t *)s, left);
+        bool wanted = n > 0 && (unsigned char)*s >= 0x20 && strncmp(s, "\xef\xbf\xbe", 3) != 0 &&
+                      strncmp(s, "\xef\xbf\xbf", 3) != 0;
         if (*s == '<')
             fputs("&lt;", f);
         else if (*s == '>')
             fputs("&gt;", f);
         else if (*s == '&')
             fputs("&amp;", f);
-        else if ((unsigned char)*s >= 0x20)
-            fputc(*s, f);
+        else if (wanted)
+            fwrite(s, 1, n, f);
+        n = n > 0 ? n : 1;
     }
 }
 

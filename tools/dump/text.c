@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "common/units.h"
+#include "common/utf8.h"
 #include "output.h"
 
 enum {
@@ -288,7 +289,7 @@ static const char *handshake_content(const struct seen *s)
 static void put_plain(struct text *t, const struct seen *s, bool *first)
 {
     struct tw_span p = s->record.payload;
-    bool printable = true;
+    bool printable = utf8_check(p);
     for (size_t i = 0; i < p.len; i++)
         printable = printable && p.data[i] >= 0x20 && p.data[i] != 0x7f;
     char piece[64];

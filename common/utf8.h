@@ -1,0 +1,39 @@
+/* common/utf8.h - well-formed UTF-8 as RFC 3629 defines it; bytes from outside need not be. */
+#ifndef COMMON_UTF8_H
+#define COMMON_UTF8_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "tuyawire/span.h"
+
+/** Bytes of the character at s, of which left bytes (at least 1) are there; 0 if it is none: overlong, a surrogate,
+ * above U+10FFFF, cut off. */
+static inline size_t utf8_len(const uint8_t *s, size_t left)
+{
+    uint8_t c = s[0];
+    size_t n = c < 0x80 ? 1 : c < 0xC2 ? 0 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : c < 0xF5 ? 4 : 0;
+    if (n <= 1 || n > left)
+        return n <= left ? n : 0;
+    uint8_t low = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80;
+    uint8_t high = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
+    if (s[1] < low || s[1] > high)
+        return 0;
+    for (size_t i = 2; i < n; i++) {
+        if ((s[i] & 0xC0) != 0x80)
+            return 0;
+    }
+    return n;
+}
+
+static inline bool utf8_check(struct tw_span s)
+{
+    for (size_t i = 0, n; i < s.len; i += n) {
+        n = utf8_len(s.data + i, s.len - i);
+        if (n == 0)
+            return false;
+    }
+    return true;
+}
+
+#endif
