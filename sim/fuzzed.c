@@ -305,7 +305,7 @@ static int send_changed(struct conn *c, struct fuzzed_reply *p)
         tap_message_fuzzed(c, &p->message, (struct tw_span){bytes + p->junk_len, frame_len},
                            (p->flags & TW_DEVICE_LOCAL_KEY) != 0, p->damage == FUZZED_SOUND, detail);
     }
-    if (p->late && c->held == NULL) {
+    if (p->late && c->held == NULL && !c->closing) {
         c->held = bytes;
         c->held_len = (uint32_t)len;
         return TW_OK;

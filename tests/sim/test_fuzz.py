@@ -157,6 +157,20 @@ class FuzzTest(unittest.TestCase):
                         result.result()
                     runs += len(numbers)
 
+    def test_clients_that_leave_in_the_middle_leave_nothing_behind(self):
+        """What is held back for a client that is gone; a build with a leak detector ends with a status of its own."""
+        with Sim("--fuzz", "seed=0,rate=0.3", control=True) as sim:
+            query = seal("3.3", "to_device", 1, QUERY, b"{}", key=sim.key.encode())
+            for i in range(40):
+                with socket.create_connection((sim.host, sim.port), timeout=PATIENCE_S) as s:
+                    s.sendall(query * (400 // (1 + i % 7)))
+                    if i % 2 == 1:
+                        s.recv(1)
+                    if i % 3 != 0:
+                        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # RST
+            while "tuya_sim_connections_closed_total 40\n" not in sim.request("GET", "/metrics")[1]:
+                pass
+
     def test_a_wrong_option_is_said(self):
         broken = self.path("broken")
         with open(broken, "w", encoding="utf-8") as f:
