@@ -10,6 +10,7 @@
 #include <strings.h>
 #include "common/bulk.h"
 #include "common/file.h"
+#include "common/units.h"
 #include "tuyawire/dps.h"
 #include "tuyawire/error.h"
 
@@ -179,7 +180,8 @@ static uint32_t dp_id_of(const char *name)
 
 static void read_dp(struct devices_dp *dp, struct devices_store *s, const cJSON *entry)
 {
-    *dp = (struct devices_dp){.id = dp_id_of(entry->string), .code = "", .unit = "", .step = 1, .max_len = -1};
+    *dp = (struct devices_dp){
+        .id = dp_id_of(entry->string), .code = "", .unit = "", .scale = -1, .step = 1, .max_len = -1};
     const cJSON *item;
     cJSON_ArrayForEach(item, entry)
     {
@@ -197,6 +199,12 @@ static void read_dp(struct devices_dp *dp, struct devices_store *s, const cJSON 
     }
     if (*dp->code == '\0' && dp->id == 0)
         dp->code = keep(s, entry->string);
+    if (dp->scale >= 0)
+        return;
+    /* The cloud did not know the values: a standard code means what it means everywhere. */
+    const struct units_dp *known = *dp->unit == '\0' ? units_by_code(dp->code) : NULL;
+    dp->unit = known != NULL ? known->unit : dp->unit;
+    dp->scale = known != NULL ? known->scale : 0;
 }
 
 static int compare_dps(const void *a, const void *b)
@@ -252,9 +260,17 @@ static void read_mapping(struct devices_entry *e, struct devices_store *s, const
 
 /* --- one device --- */
 
+/* The wizard's list, the cloud's own answer (which the wizard keeps, too), and what is made of that. */
+static bool is_key_name(const char *name)
+{
+    return strcmp(name, "key") == 0 || strcmp(name, "local_key") == 0 || strcmp(name, "localKey") == 0;
+}
+
 static void read_key(struct devices_entry *e, const cJSON *item)
 {
     const char *text = text_of(item);
+    if (*text == '\0' && e->key_len > 0)
+        return; /* under another name there is one */
     e->key_len = strlen(text);
     e->key_state = e->key_len == 0            ? DEVICES_KEY_ABSENT
                    : e->key_len == TW_KEY_LEN ? DEVICES_KEY_OK
@@ -359,7 +375,7 @@ static bool read_entry(struct devices_entry *e, struct devices_store *s, const c
             e->id = keep(s, text_of(item));
         else if (strcmp(name, "gwId") == 0)
             gw_id = text_of(item);
-        else if (strcmp(name, "key") == 0)
+        else if (is_key_name(name))
             read_key(e, item);
         else if (strcmp(name, "ver") == 0 || (strcmp(name, "version") == 0 && !has_ver))
             read_version(e, s, item), has_ver = strcmp(name, "ver") == 0;
@@ -444,6 +460,8 @@ static const cJSON *list_in(const cJSON *root)
     if (cJSON_IsArray(root))
         return root;
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(root, "devices");
+    if (list == NULL)
+        list = cJSON_GetObjectItemCaseSensitive(root, "result");
     return cJSON_IsArray(list) ? list : NULL;
 }
 

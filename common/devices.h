@@ -2,7 +2,8 @@
  *
  *   [ {"name":"Kettle plug","id":"bf..01","key":"0123456789abcdef","ip":"192.0.2.11","version":"3.3",
  *      "mapping":{"19":{"code":"cur_power","type":"Integer","values":{"unit":"W","min":0,"max":80000,"scale":1}}}},
- *     .. ]                                      a list, or {"devices":[..]}; a snapshot writes "ver" and "dps"
+ *     .. ]                                      a list, or {"devices":[..]}; a snapshot writes "ver" and "dps",
+ *                                               the cloud {"result":[..]} and "local_key"
  *
  * Unknown members are ignored, an entry that is of no use (no object, no id) is left out and counted. A device with
  * a key of the wrong length stays: its name is still good, and whoever needs the key can say what is wrong with it.
@@ -35,7 +36,8 @@ struct devices_dp {
     uint32_t id;      /**< 0: the mapping is keyed by code, the cloud gave no id */
     const char *code; /**< "cur_power" */
     enum devices_dp_type type;
-    const char *unit;       /**< "W"; for people only, the cloud damages units */
+    const char *unit;       /**< "W"; for people only, the cloud damages units. Of a mapping that gives
+                               neither unit nor scale both are those of the code */
     int scale;              /**< value / 10^scale is the physical value; 0 to 9 */
     bool has_range;         /**< min and max are valid */
     int64_t min, max, step; /**< step is 1 when absent */

@@ -48,6 +48,7 @@ static void both_shapes_give_the_same_devices(void **state)
         "[" KETTLE "," GATEWAY "," FRIDGE "]",
         "{\"timestamp\":1735689600.25,\"devices\":[" KETTLE "," GATEWAY "," FRIDGE "]}",
         "\xEF\xBB\xBF[" KETTLE "," GATEWAY "," FRIDGE "]\n\n",
+        "{\"result\":[" KETTLE "," GATEWAY "," FRIDGE "],\"success\":true,\"t\":1735689600250}",
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         struct devices d = parsed(shapes[i]);
@@ -151,6 +152,46 @@ static void device_with_a_bad_key_stays_and_says_so(void **state)
     assert_null(strstr(why.text, "too short"));
     assert_int_equal(devices_key_check(&d.entries[1], &why), -1);
     assert_says(&why, "'b' has no key");
+    devices_free(&d);
+}
+
+static void keys_are_found_under_the_names_of_the_cloud(void **state)
+{
+    (void)state;
+    static const char *const members[] = {
+        "\"local_key\":\"0123456789abcdef\"",
+        "\"localKey\":\"0123456789abcdef\"",
+        "\"key\":\"\",\"local_key\":\"0123456789abcdef\"",
+        "\"local_key\":\"0123456789abcdef\",\"key\":\"\"",
+    };
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
+        char text[200];
+        snprintf(text, sizeof text, "[{\"id\":\"bf01\",%s}]", members[i]);
+        struct devices d = parsed(text);
+        assert_int_equal(d.entries[0].key_state, DEVICES_KEY_OK);
+        assert_memory_equal(d.entries[0].key, "0123456789abcdef", TW_KEY_LEN);
+        devices_free(&d);
+    }
+}
+
+static void standard_codes_whose_values_are_missing_keep_their_scale(void **state)
+{
+    (void)state;
+    struct devices d =
+        parsed("[{\"id\":\"a\",\"mapping\":{\"18\":{\"code\":\"cur_current\",\"values\":{\"unit\":\"A\"}},"
+               "\"19\":{\"code\":\"cur_power\",\"values\":\"{}\"},"
+               "\"20\":{\"code\":\"cur_voltage\",\"values\":{\"unit\":\"\",\"scale\":0}},"
+               "\"21\":{\"code\":\"cur_voltage\"},\"22\":{\"code\":\"odd\",\"values\":{}}}}]");
+    static const struct {
+        uint32_t id;
+        const char *unit;
+        int scale;
+    } want[] = {{18, "A", 0}, {19, "W", 1}, {20, "", 0}, {21, "V", 1}, {22, "", 0}};
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        const struct devices_dp *dp = devices_dp(&d.entries[0], want[i].id);
+        assert_string_equal(dp->unit, want[i].unit);
+        assert_int_equal(dp->scale, want[i].scale);
+    }
     devices_free(&d);
 }
 
@@ -282,6 +323,8 @@ int main(void)
         cmocka_unit_test(mapping_is_read_with_types_ranges_and_labels),
         cmocka_unit_test(snapshot_gives_values_and_its_version_wins),
         cmocka_unit_test(device_with_a_bad_key_stays_and_says_so),
+        cmocka_unit_test(keys_are_found_under_the_names_of_the_cloud),
+        cmocka_unit_test(standard_codes_whose_values_are_missing_keep_their_scale),
         cmocka_unit_test(broken_files_are_named_with_their_place),
         cmocka_unit_test(entries_without_id_are_left_out_and_counted),
         cmocka_unit_test(members_of_the_wrong_type_do_no_harm),
