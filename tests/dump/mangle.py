@@ -278,7 +278,9 @@ def snap(packets, size):
 # --- bytes ---------------------------------------------------------------------------------------------------------
 
 def _address(text, version):
-    return socket.inet_pton(socket.AF_INET6, "2001:db8::" + text.split(".")[-1]) if version == 6 else socket.inet_aton(text)
+    if version == 4:
+        return socket.inet_aton(text)
+    return socket.inet_pton(socket.AF_INET6, text if ":" in text else "2001:db8::" + text.split(".")[-1])
 
 
 def _ipv4(p, ident):

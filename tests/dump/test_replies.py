@@ -53,7 +53,7 @@ class Replies(DumpTest):
         again = clean[:-3] + segments(Talk("3.3", rounds=1).frames, isn=(77000, 88000), start_ns=1700000100 * 10**9)
         for name, packets, words in (("fin of the client", clean, "before the client closed the connection"),
                                      ("fin of the device", by_device, "but the device closed the connection"),
-                                     ("rst", rst, "before the capture ended"),
+                                     ("rst", rst, "before the connection was reset"),
                                      ("rst, and more", rst + segments(Talk("3.3").frames, client=("192.0.2.8", 1), start_ns=1700000100 * 10**9),
                                       "before the connection was reset"),
                                      ("ports are used again", again, "before the connection was reset"),
@@ -63,6 +63,18 @@ class Replies(DumpTest):
                 self.assertEqual(len(got), 3)
                 for r in got:
                     self.assertIn(words, r["detail"])
+
+    def test_reset_connection_that_talks_on_holds_no_other_up(self):
+        """What the first one says after its reset is no reason to wait for the second one."""
+        talk = Talk("3.3", rounds=1)
+        first = segments(talk.frames, client=("192.0.2.8", 1), fin=False, step_ns=10**9)
+        first.insert(1, mangle.Segment(first[0].dst, first[0].src, 0, 0, mangle.RST, b"", first[0].time_ns + 1))
+        second = segments(talk.frames[:1], fin=False)
+        last = second[-1]
+        second.append(mangle.Segment(last.dst, last.src, last.ack, 0, mangle.RST, b"", last.time_ns + 1))
+        got = self.decode(sorted(first + second, key=lambda p: p.time_ns))
+        (at,) = [i for i, r in enumerate(got) if "before the connection was reset" in (r["detail"] or "")]
+        self.assertLess(at, len(got) - 1)
 
     def test_connection_that_is_given_up_for_want_of_memory(self):
         packets = segments(talk_without_reply().frames, fin=False)

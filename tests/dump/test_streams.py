@@ -1,5 +1,6 @@
 """What happens to segments on their way into a capture does not change what is decoded."""
 
+import os
 import unittest
 
 import mangle
@@ -227,6 +228,20 @@ class Loss(DumpTest):
             with self.subTest(size=size):
                 self.assertEqual(said.count("snap length"), 1, said)
                 self.assertEqual(len(said.splitlines()), 1)
+
+
+class Many(DumpTest):
+    def test_what_addresses_have_in_common_costs_no_time(self):
+        """13,000 connections whose IPv6 addresses differ in their last bytes take as long as any others."""
+        def seconds(ip, address):
+            packets = [mangle.Segment((address(n), 1000), ("192.0.2.33", 6668), 1, flags=mangle.SYN) for n in range(13000)] * 3
+            path = mangle.save(self.path(f"{ip}.pcap"), packets, ip=ip, link="raw")
+            before = os.times().children_user
+            self.assertEqual(records("-r", path), [])
+            return os.times().children_user - before
+
+        others = seconds(4, lambda n: f"10.1.{n >> 8}.{n & 255}")
+        self.assertLess(seconds(6, lambda n: f"2001:db8::{n:x}"), 10 * others + 0.2)
 
 
 if __name__ == "__main__":

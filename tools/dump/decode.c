@@ -373,7 +373,7 @@ static enum verdict_end end_of(const struct decoder *d, const struct conversatio
 {
     if (c->closed_by >= 0 && (d->is_over || c->closed_packet < d->counts.packets))
         return c->closed_by == c->device_side ? VERDICT_DEVICE_CLOSED : VERDICT_CLIENT_CLOSED;
-    return d->is_over ? VERDICT_CAPTURE_OVER : VERDICT_RESET;
+    return d->is_over && !c->flow->over ? VERDICT_CAPTURE_OVER : VERDICT_RESET;
 }
 
 static void on_close(void *ctx, struct tcp_flow *f, uint64_t time_ns)

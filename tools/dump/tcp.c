@@ -126,13 +126,21 @@ static void count_memory(struct tcp_table *t, struct flow *f)
     f->counted_memory = now;
 }
 
+/* Every bit of address and port reaches the high bits, which choose the bucket. */
 static uint32_t hash_endpoint(const struct ip_address *a, uint16_t port)
 {
+    static const uint64_t odd = 0x9e3779b97f4a7c15u;
     uint64_t low, high;
     memcpy(&low, a->bytes, 8);
     memcpy(&high, a->bytes + 8, 8);
-    uint64_t h = (low ^ (high << 1) ^ port) * 0x9e3779b97f4a7c15u;
-    return (uint32_t)(h >> 32) ^ port;
+    uint64_t h = (low ^ port) * odd;
+    h = ((h ^ h >> 32) + high) * odd;
+    return (uint32_t)(h >> 32);
+}
+
+static struct flow **bucket_of(struct tcp_table *t, uint32_t hash)
+{
+    return &t->buckets[hash / (UINT32_MAX / N_BUCKETS + 1)];
 }
 
 static bool is_endpoint(const struct tcp_endpoint *e, const struct ip_address *a, uint16_t port)
@@ -154,7 +162,7 @@ static int side_of(const struct flow *f, const struct ip_packet *ip, const struc
 static struct flow *find_flow(struct tcp_table *t, uint32_t hash, const struct ip_packet *ip, const struct segment *s,
                               int *side)
 {
-    for (struct flow *f = t->buckets[hash % N_BUCKETS]; f != NULL; f = f->chain)
+    for (struct flow *f = *bucket_of(t, hash); f != NULL; f = f->chain)
         if (f->hash == hash && (*side = side_of(f, ip, s)) >= 0)
             return f;
     return NULL;
@@ -171,8 +179,8 @@ static COLD struct flow *add_flow(struct tcp_table *t, uint32_t hash, const stru
     f->flow.client = -1;
     f->flow.number = ++t->n_flows;
     f->hash = hash;
-    f->chain = t->buckets[hash % N_BUCKETS];
-    t->buckets[hash % N_BUCKETS] = f;
+    f->chain = *bucket_of(t, hash);
+    *bucket_of(t, hash) = f;
     list_append(&t->open, f);
     count_memory(t, f);
     return f;
@@ -196,7 +204,7 @@ static struct list *list_of(struct tcp_table *t, const struct flow *f)
 
 static void remove_flow(struct tcp_table *t, struct flow *f)
 {
-    struct flow **link = &t->buckets[f->hash % N_BUCKETS];
+    struct flow **link = bucket_of(t, f->hash);
     while (*link != f)
         link = &(*link)->chain;
     *link = f->chain;
@@ -585,9 +593,10 @@ void tcp_push(struct tcp_table *t, const struct ip_packet *ip, const struct segm
     }
     t->recent = f;
     f->last_ns = time_ns;
-    if (list_of(t, f) == &t->open && t->open.newest != f) {
-        list_remove(&t->open, f);
-        list_append(&t->open, f);
+    struct list *list = list_of(t, f);
+    if (!f->closed && list->newest != f) {
+        list_remove(list, f);
+        list_append(list, f);
     }
     uint32_t seq = s->seq;
     if (s->flags & TCP_SYN) {
@@ -615,7 +624,7 @@ void tcp_push(struct tcp_table *t, const struct ip_packet *ip, const struct segm
     bool is_over = (s->flags & TCP_RST) || (is_done(&f->half[0]) && is_done(&f->half[1]));
     if (is_over && !f->closed && !f->dying) {
         list_remove(&t->open, f);
-        f->dying = true;
+        f->dying = f->flow.over = true;
         list_append(&t->dying, f);
     }
     count_memory(t, f);

@@ -28,6 +28,7 @@ struct tcp_flow {
     uint64_t number;             /* from 1, in the order of their first segment */
     struct tcp_endpoint side[2]; /* 0: the sender of the first segment that was seen */
     int client;                  /* the side that sent the SYN; -1: not seen */
+    bool over;                   /* reset, or both sides have said goodbye: more is not expected */
     struct tcp_counts counts[2]; /* what this side sent */
     void *user;                  /* the sink's, from begin() to close() */
     size_t user_memory;          /* bytes behind user; the sink keeps it right */
