@@ -59,17 +59,22 @@ void say_warn(const char *format, ...)
     va_end(args);
 }
 
+int say_not_written(int error, int status)
+{
+    if (error == EPIPE) {
+        signal(SIGPIPE, SIG_DFL);
+        raise(SIGPIPE);
+    }
+    say_warn("stdout: %s", error != 0 ? strerror(error) : "not everything could be written");
+    return status == EXIT_CODE_OK ? EXIT_CODE_INPUT : status;
+}
+
 int say_flush(int status)
 {
     errno = 0;
     if (fflush(stdout) == 0 && !ferror(stdout))
         return status;
-    if (errno == EPIPE) {
-        signal(SIGPIPE, SIG_DFL);
-        raise(SIGPIPE);
-    }
-    say_warn("stdout: %s", errno != 0 ? strerror(errno) : "not everything could be written");
-    return status == EXIT_CODE_OK ? EXIT_CODE_INPUT : status;
+    return say_not_written(errno, status);
 }
 
 _Noreturn void say_die(enum exit_code code, const char *format, ...)

@@ -51,6 +51,9 @@ void say_status(const char *text);
  * @return what it should return */
 int say_flush(int status);
 
+/** The same of a program that writes to stdout itself, once that has failed. @param error  errno; 0: not known */
+int say_not_written(int error, int status);
+
 /** say_warn(), then exit(code). */
 _Noreturn void say_die(enum exit_code code, const char *format, ...) SAY_FORMAT(2, 3);
 

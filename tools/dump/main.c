@@ -474,11 +474,7 @@ static int finish_outputs(struct program *p)
         say_warn("%s", why.text);
         rc = EXIT_CODE_INPUT;
     }
-    if (out_flush(&p->out) != 0) {
-        say_warn("stdout: %s", strerror(p->out.error));
-        rc = EXIT_CODE_INPUT;
-    }
-    return rc;
+    return out_flush(&p->out) == 0 ? rc : say_not_written(p->out.error, rc);
 }
 
 static void release(struct program *p)
