@@ -3,6 +3,7 @@
 #include <string.h>
 #include "common/base64.h"
 #include "tuyawire/dps.h"
+#include "tuyawire/error.h"
 
 static const struct units_dp codes[] = {
     {"switch", "switch", "", 0},
@@ -270,6 +271,13 @@ int units_phase(struct units_phase *out, struct tw_span base64)
 {
     if (base64.len >= 2 && base64.data[0] == '"')
         base64 = (struct tw_span){base64.data + 1, base64.len - 2};
+    char text[64];
+    if (base64.len > 0 && memchr(base64.data, '\\', base64.len) != NULL) { /* some write "\/" for a slash */
+        size_t len;
+        if (tw_json_string(text, sizeof text, &len, base64) != TW_OK)
+            return -1;
+        base64 = (struct tw_span){(const uint8_t *)text, len};
+    }
     uint8_t b[8];
     size_t n = base64_decode(b, sizeof b, (const char *)base64.data, base64.len);
     if (n < 6)

@@ -56,7 +56,8 @@ struct units_phase {
 };
 
 /** Read a phase block: base64 of 8 or more bytes, big endian: u16 0.1 V, u24 mA, u24 W; 6 bytes: u16 0.1 V,
- * u16 0.1 A, u16 W; 7: u16 0.1 V, u24 mA, u16 W. Quotes around it are passed over.
+ * u16 0.1 A, u16 W; 7: u16 0.1 V, u24 mA, u16 W. It may be a JSON string, in quotes and with
+ * escapes.
  * @return 0; -1: not such a block */
 int units_phase(struct units_phase *out, struct tw_span base64);
 

@@ -120,6 +120,14 @@ class Golden(OutputTest):
                 ticks = re.findall(r'text-anchor="middle">([^<]*)<', self.path("p.svg").read_text())
                 self.assertEqual(ticks, labels)
 
+    def test_a_number_is_no_phase_block(self):
+        talk = Talk("3.3", rounds=0)
+        talk.device(0x08, {"dps": {"6": 1234567890123}}, 0)
+        mapping = {"6": {"code": "phase_a", "type": "Integer", "values": {}}}
+        self.path("devices.json").write_text(json.dumps([{**HOUSE[0], "mapping": mapping}]))
+        result = dump("-r", mangle.save(self.path("x"), segments(talk.frames)), *self.devices, "--plot", self.path("p.svg"))
+        self.assertIn("no power", result.stderr)
+
     def test_plot_of_nothing(self):
         result = dump("-r", mangle.save(self.path("x"), []), "--plot", self.path("p.svg"))
         self.assertEqual(result.returncode, 0)
@@ -164,6 +172,18 @@ class Text(OutputTest):
             text = dump("-r", self.capture(rounds=1), *self.devices).stdout
             with self.subTest(name=name):
                 self.assertIn(" " + shown, text)
+
+    def test_sub_devices_are_not_their_gateway(self):
+        """Nor is one of them the other: what their data points mean, only their own messages say."""
+        def say(talk):
+            talk.device(0x08, {"cid": "aa", "dps": {"1": True, "9": 0, "18": 1, "19": 2, "20": 2301}}, 0)
+            talk.device(0x08, {"cid": "bb", "dps": {"19": 55}}, 0)
+            talk.device(0x08, {"dps": {"19": 55}}, 0)
+            talk.device(0x08, {"cid": mangle.DEVICE_ID, "dps": {"19": 55}}, 0)
+        text = self.lines("3.3", say)
+        self.assertIn("cid aa, switch_1 true", text)
+        self.assertIn("cid bb, 19 55\n", text)
+        self.assertEqual(text.count("cur_power 5.5 W\n"), 2)
 
     def test_device_that_knows_no_handshake(self):
         """It answers START by an error (spec section 4.3), which is no nonce and no missing reply."""

@@ -128,6 +128,11 @@ static void phase_blocks_are_read(void **state)
     assert_int_equal(units_phase(&p, span("CP0ACgAq")), 0); /* six bytes: 230.1 V, 1.0 A, 42 W */
     assert_int_equal(p.milliampere, 1000);
     assert_int_equal(p.watt, 42);
+    assert_int_equal(units_phase(&p, span("\"CP0AAfQA\\/\\/8=\"")),
+                     0); /* 8 bytes, although 6 stand before the escape */
+    assert_int_equal(p.milliampere, 500);
+    assert_int_equal(p.watt, 65535);
+    assert_int_equal(units_phase(&p, span("CP0AAfQA\\")), -1);
     assert_int_equal(units_phase(&p, span("")), -1);
     assert_int_equal(units_phase(&p, span("\"")), -1);
     assert_int_equal(units_phase(&p, span("CP0A")), -1);

@@ -5,11 +5,23 @@
 #include "common/units.h"
 #include "output.h"
 
+/* A sub-device speaks through its gateway, whose data points are others. */
+static bool is_sub_device(const struct seen *s)
+{
+    if (!s->has_body || s->body.cid.len == 0)
+        return false;
+    const char *const own[] = {s->device != NULL ? s->device->id : "", s->device != NULL ? s->device->node_id : ""};
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        if (strlen(own[i]) == s->body.cid.len && memcmp(own[i], s->body.cid.data, s->body.cid.len) == 0)
+            return false;
+    return true;
+}
+
 /* A reply with many data points betrays the family; it is remembered for the pushes of single values. */
 static enum units_family family_of(struct seen *s)
 {
     struct conversation *c = s->conversation;
-    if (c == NULL)
+    if (c == NULL || is_sub_device(s))
         return s->has_body ? units_family_of(s->body.dps) : UNITS_FAMILY_UNKNOWN;
     if (c->family == UNITS_FAMILY_UNKNOWN && s->has_body)
         c->family = (int)units_family_of(s->body.dps);
@@ -20,7 +32,7 @@ static enum units_family family_of(struct seen *s)
 
 struct meaning meaning_of(struct seen *s, uint32_t dp_id)
 {
-    const struct devices_dp *dp = s->device != NULL ? devices_dp(s->device, dp_id) : NULL;
+    const struct devices_dp *dp = s->device != NULL && !is_sub_device(s) ? devices_dp(s->device, dp_id) : NULL;
     if (dp != NULL) {
         const struct units_dp *known = dp->unit[0] == '\0' ? units_by_code(dp->code) : NULL;
         return (struct meaning){dp->code, known != NULL ? known->unit : dp->unit, dp->scale};

@@ -151,7 +151,8 @@ static void plot_seen(struct output *o, struct seen *s)
         struct units_phase phase;
         double value;
         int q = quantity_of(&value, &m, &dp.value);
-        bool is_phase = strncmp(m.code, "phase_", 6) == 0 && units_phase(&phase, dp.value.text) == 0;
+        bool is_phase = dp.value.type == TW_VALUE_STRING && strncmp(m.code, "phase_", 6) == 0 &&
+                        units_phase(&phase, dp.value.text) == 0;
         if (q < 0 && !is_phase)
             continue;
         if (d == NULL) {
