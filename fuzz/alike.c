@@ -59,7 +59,7 @@ static size_t check_blocks(const struct passed *p, const uint8_t *data)
 {
     static const uint8_t section[4] = {0x0a, 0x0d, 0x0d, 0x0a}, big[4] = {0x1a, 0x2b, 0x3c, 0x4d};
     size_t n = 0, at = 0;
-    uint32_t link_type = 0, snap_len = 0;
+    uint32_t link_type = 0;
     bool big_endian = false;
     while (p->len - at >= 16) {
         const uint8_t *b = p->bytes + at;
@@ -69,20 +69,20 @@ static size_t check_blocks(const struct passed *p, const uint8_t *data)
         if (size < 12)
             break;
         bool is_interface = get(b, 4, big_endian) == BLOCK_INTERFACE && size >= 16;
-        if (is_interface && n++ == 0) {
+        if (is_interface && n++ == 0)
             link_type = get(b + 8, 2, big_endian);
-            snap_len = get(b + 12, 4, big_endian);
-        }
         if (is_interface)
-            CHECK(get(b + 8, 2, big_endian) == link_type && get(b + 12, 4, big_endian) == snap_len);
-        size_t left = p->len - at, kept = is_interface ? 16 : 0;
-        size = size < left ? size : left;
+            CHECK(get(b + 8, 2, big_endian) == link_type && get(b + 12, 4, big_endian) == 0);
         uint32_t type = get(b, 4, big_endian);
+        bool is_simple = type == BLOCK_SIMPLE && size >= 16;
+        size_t left = p->len - at, kept = is_interface ? 16 : is_simple ? 12 : 0;
+        size = size < left ? size : left;
         if (type == BLOCK_PACKET_OLD || type == BLOCK_SIMPLE ||
             type == BLOCK_ENHANCED) /* of others it says nothing */
             CHECK(memcmp(whole.link_types + at, pieces.link_types + at, size * sizeof *whole.link_types) == 0);
         CHECK(size <= kept || memcmp(b + kept, data + at + kept, size - kept) == 0);
-        CHECK(!is_interface || memcmp(b, data + at, 8) == 0);
+        CHECK(kept == 0 || memcmp(b, data + at, 8) == 0);
+        CHECK(!is_simple || get(b + 8, 4, big_endian) <= get(data + at + 8, 4, big_endian));
         at += size;
     }
     CHECK(memcmp(p->bytes + at, data + at, p->len - at) == 0);

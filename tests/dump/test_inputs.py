@@ -185,12 +185,28 @@ class Pcapng(DumpTest):
         packets = segments(self.talk.frames)
         e, b = "<", mangle._block
         out = b(e, 0x0A0D0D0A, mangle.struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
-        for snap_len in (65535, 262144):
+        for snap_len in (64, 262144):
             out += b(e, 1, mangle.struct.pack("<HHI", 1, 0, snap_len))
         for i, (at, data, length) in enumerate(mangle.frames_of(packets)):
-            out += b(e, 6, mangle.struct.pack("<IIIII", i % 2, (at // 1000) >> 32, (at // 1000) & 0xFFFFFFFF, len(data), length) + data)
+            of = len(data) > 64
+            out += b(e, 6, mangle.struct.pack("<IIIII", of, (at // 1000) >> 32, (at // 1000) & 0xFFFFFFFF, len(data), length) + data)
         self.path("x").write_bytes(out)
         self.assertEqual(seen(records("-r", self.path("x"), "--key", KEY.decode())), expected(self.talk.said))
+
+    def test_simple_packets_are_as_long_as_the_interface_of_their_section_lets_them_be(self):
+        packets = list(mangle.frames_of(segments(self.talk.frames)))
+        e, b = "<", mangle._block
+        head = b(e, 0x0A0D0D0A, mangle.struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
+
+        def section(limit, some):
+            return head + b(e, 1, mangle.struct.pack("<HHI", 1, 0, limit)) + b"".join(
+                b(e, 3, mangle.struct.pack("<I", length) + data[:limit or None]) for _, data, length in some)
+
+        self.path("x").write_bytes(section(74, packets[:3]) + section(0, packets[3:]))
+        self.assertEqual(seen(records("-r", self.path("x"), "--key", KEY.decode())), expected(self.talk.said))
+        self.path("x").write_bytes(section(0, packets[:5]) + section(74, packets[5:]))
+        result = dump("-r", self.path("x"), "--key", KEY.decode(), "--json")
+        self.assertEqual((result.returncode, result.stderr.count("cut off in this capture")), (0, 1), result.stderr)
 
     def test_simple_and_obsolete_packets(self):
         packets = segments(self.talk.frames)

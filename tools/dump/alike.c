@@ -41,21 +41,31 @@ static void take_section(struct alike *a, const uint8_t *front)
                    "editcap rewrites such a file";
     a->big_endian = big_endian;
     a->n_interfaces = 0;
+    a->simple_max = 0;
 }
 
-/* The first interface stays as it is, later ones become like it. */
+/* Later interfaces get the link type of the first one, and all of them no limit: packets of another interface may be
+ * longer than that of the first. */
 static void take_interface(struct alike *a, uint8_t *front)
 {
     uint16_t link_type = get16(a, front + 8);
+    if (a->n_interfaces == 0)
+        a->simple_max = get32(a, front + 12);
     if (a->n_interfaces < ALIKE_INTERFACES_MAX)
         a->link_types[a->n_interfaces++] = link_type;
     if (!a->has_first) {
         a->has_first = true;
         a->first_link_type = link_type;
-        a->first_snap_len = get32(a, front + 12);
     }
     put(a, front + 8, 2, a->first_link_type);
-    put(a, front + 12, 4, a->first_snap_len);
+    put(a, front + 12, 4, 0);
+}
+
+/* A simple packet says only how long it was; how much of it is there says the limit of its interface. */
+static void take_simple(const struct alike *a, uint8_t *front)
+{
+    if (a->simple_max != 0 && get32(a, front + 8) > a->simple_max)
+        put(a, front + 8, 4, a->simple_max);
 }
 
 /* Of the packet in a block; that of the current run for a block without a packet. */
@@ -85,6 +95,8 @@ static size_t take_front(struct alike *a, uint8_t *front, bool is_first_of_run)
     a->link_type = link_type;
     if (type == BLOCK_INTERFACE && size >= FRONT)
         take_interface(a, front);
+    if (type == BLOCK_SIMPLE && size >= FRONT)
+        take_simple(a, front);
     return size;
 }
 

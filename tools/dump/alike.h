@@ -1,12 +1,14 @@
 /* alike.h - makes the interfaces of a pcapng alike while its bytes pass by.
  *
  * libpcap refuses a pcapng whose interfaces differ in link type or snapshot length, and Wireshark saves such files
- * whenever it captures on two interfaces of different kinds. So every interface is made to say what the first one said,
- * and the true link type of a packet is told beside: bytes are let through in runs in which all packets have one.
+ * whenever it captures on two interfaces of different kinds. So every interface is given the link type of the first one
+ * and no snapshot length, and the true link type of a packet is told beside: bytes are let through in runs in which all
+ * packets have one.
  *
  *   block   type, total length, body, total length; all of 4 bytes, in the byte order of its section
  *   body    section: byte order magic, ..; interface: link type (2), 0 (2), snapshot length (4), ..;
- *           enhanced packet: interface (4), ..; old packet: interface (2), ..; simple packet: of the first interface
+ *           enhanced packet: interface (4), ..; old packet: interface (2), ..; simple packet: original length (4), ..;
+ *           of the first interface
  *
  * Pure function over bytes. What is damaged passes as it is: libpcap says what is wrong with it.
  * Source: draft-ietf-opsawg-pcapng. */
@@ -28,7 +30,7 @@ struct alike {
     size_t left;        /* bytes of the block at hand that pass unseen */
     uint16_t link_type; /* of the packets in the last run */
     uint16_t first_link_type;
-    uint32_t first_snap_len;
+    uint32_t simple_max; /* snapshot length of the first interface of this section; 0: none */
     unsigned n_interfaces;
     uint16_t link_types[ALIKE_INTERFACES_MAX];
 };
