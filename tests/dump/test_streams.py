@@ -112,6 +112,14 @@ class Streams(StreamTest):
                         self.assertEqual(seen(got), expected([before.said[which]] + after.said))
                         self.assertEqual([r["flow"] for r in got if r["cmd"] is not None], [1] + [2] * len(after.said))
 
+    def test_ports_used_again_with_the_sequence_numbers_of_before(self):
+        """By a client that counts from the same number each time."""
+        first, second = Talk("3.3", rounds=1), Talk("3.3", rounds=1, first_seq=5)
+        for packets in (segments(first.frames), [*segments(first.frames, fin=False), mangle.Segment(
+                mangle.DEVICE, mangle.CLIENT, 0, flags=mangle.RST, time_ns=1700000001 * 10**9)]):
+            got = self.decode(packets + segments(second.frames, start_ns=1700000010 * 10**9))
+            self.assertEqual(seen(got), expected(first.said + second.said))
+
     def test_connection_of_a_few_packets_is_told_when_it_is_over(self):
         """Its beginning was not captured, and would have been waited for."""
         first, second = Talk("3.3", rounds=1), Talk("3.3", rounds=1, first_seq=50)

@@ -494,8 +494,9 @@ static bool is_new_connection(const struct flow *f, int side, const struct segme
     bool known = h->synced || h->held != NULL || h->acked_valid; /* where in its stream this side is */
     uint32_t first = h->synced ? h->first : h->held != NULL ? h->held->seq : h->acked;
     if (s->flags & TCP_SYN) {
+        bool is_late = time_ns > f->last_ns + late_syn_ns && (f->closed || f->dying);
         if (h->syn)
-            return h->isn != s->seq;
+            return h->isn != s->seq || is_late; /* some begin with the same number each time */
         if (!known)
             return f->closed;
         if (!f->half[!side].syn && time_ns > f->first_ns + late_syn_ns)
