@@ -1,15 +1,17 @@
 /* http.c - libmicrohttpd in the libuv loop; what for is in http.h. */
+#define _GNU_SOURCE /* POLLRDHUP */
 #include "http.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-enum { TIMEOUT_S = 60, BACKLOG_WAIT_MS = 1000 };
+enum { TIMEOUT_S = 60, BACKLOG_WAIT_MS = 1000, LISTENERS_CHECK_MS = 1000 };
 
 /* A client that listens to events: what it has not taken yet. */
 struct stream {
@@ -17,7 +19,7 @@ struct stream {
     struct MHD_Connection *connection;
     char *queue;
     size_t len, cap;
-    bool suspended, overflow;
+    bool suspended, ended;
     struct stream *next;
 };
 
@@ -32,7 +34,7 @@ struct http {
     struct http_config cfg;
     struct MHD_Daemon *daemon;
     uv_poll_t poll;
-    uv_timer_t timer;
+    uv_timer_t timer, check;
     struct stream *streams;
     uint16_t port;
     unsigned n_handles;
@@ -133,7 +135,7 @@ static ssize_t stream_read(void *cls, uint64_t pos, char *buf, size_t max)
 {
     (void)pos;
     struct stream *s = cls;
-    if (s->overflow || s->http->stopping)
+    if (s->ended || s->http->stopping)
         return MHD_CONTENT_READER_END_OF_STREAM;
     if (s->len == 0) {
         MHD_suspend_connection(s->connection);
@@ -170,7 +172,7 @@ static void stream_wake(struct stream *s)
 
 static void stream_put(struct stream *s, const char *text, size_t len)
 {
-    if (s->overflow)
+    if (s->ended)
         return;
     if (s->len + len > s->cap) {
         size_t cap = s->cap == 0 ? 4096 : s->cap;
@@ -178,7 +180,7 @@ static void stream_put(struct stream *s, const char *text, size_t len)
             cap *= 2;
         char *queue = s->len + len > HTTP_STREAM_QUEUE_MAX ? NULL : realloc(s->queue, cap);
         if (queue == NULL) {
-            s->overflow = true;
+            s->ended = true;
             stream_wake(s);
             return;
         }
@@ -188,6 +190,25 @@ static void stream_put(struct stream *s, const char *text, size_t len)
     memcpy(s->queue + s->len, text, len);
     s->len += len;
     stream_wake(s);
+}
+
+/* libmicrohttpd does not look at connections that wait for something to say: who has left would keep its place until
+ * the next event, and all places taken let nobody in. */
+static void on_check(uv_timer_t *timer)
+{
+    struct http *h = timer->data;
+    if (h->streams == NULL)
+        uv_timer_stop(timer);
+    for (struct stream *s = h->streams; s != NULL; s = s->next) {
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(s->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        struct pollfd p = {.fd = info != NULL ? info->connect_fd : -1, .events = POLLRDHUP};
+        if (poll(&p, 1, 0) > 0) {
+            s->ended = true;
+            stream_wake(s);
+        }
+    }
+    run(h);
 }
 
 /* see http.h */
@@ -217,6 +238,8 @@ static struct MHD_Response *stream_response(struct http *h, struct MHD_Connectio
     s->connection = c;
     s->next = h->streams;
     h->streams = s;
+    if (!uv_is_active((uv_handle_t *)&h->check))
+        uv_timer_start(&h->check, on_check, LISTENERS_CHECK_MS, LISTENERS_CHECK_MS);
     stream_put(s, reply->body, reply->len);
     struct MHD_Response *r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 4096, stream_read, s, stream_free);
     if (r == NULL)
@@ -401,8 +424,9 @@ int http_start(struct http **out, const struct http_config *cfg, struct why *why
     }
     h->port = port->port;
     uv_timer_init(cfg->loop, &h->timer);
-    h->n_handles = 2;
-    h->poll.data = h->timer.data = h;
+    uv_timer_init(cfg->loop, &h->check);
+    h->n_handles = 3;
+    h->poll.data = h->timer.data = h->check.data = h;
     uv_poll_start(&h->poll, UV_READABLE, on_poll);
     run(h);
     *out = h;
@@ -433,4 +457,5 @@ void http_stop(struct http *h, void (*closed)(void *ctx), void *ctx)
     MHD_stop_daemon(h->daemon);
     uv_close((uv_handle_t *)&h->poll, on_closed);
     uv_close((uv_handle_t *)&h->timer, on_closed);
+    uv_close((uv_handle_t *)&h->check, on_closed);
 }

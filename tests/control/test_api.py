@@ -238,6 +238,15 @@ class ControlApi(unittest.TestCase):
                 events.wait(lambda e: e[0] == "message" and e[1]["entry"]["cmd_name"] == "CONTROL")
             events.wait(lambda e: e[0] == "disconnected")
 
+    def test_listeners_that_left_make_room_also_when_nothing_happens(self):
+        with Sim("--clock", "virtual", control=True) as sim:
+            host, _, port = sim.ready["control"].rpartition(":")
+            for _ in range(300):  # more than may be connected at once
+                with socket.create_connection((host, int(port)), timeout=60) as s:
+                    s.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                    self.assertIn(b"200 OK", s.recv(1000))
+            self.assertEqual(call(sim, "GET", "/healthz")[0], 200)
+
     def test_metrics_count_frames(self):
         with Sim(control=True) as sim, sim.client() as client:
             client.status()
