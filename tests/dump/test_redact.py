@@ -117,13 +117,14 @@ class Redact(DumpTest):
         self.assertEqual(after[0][0]["ssid"], after[1][0]["SSID"])
 
     def test_names_of_members_that_are_ids_are_renamed(self):
-        (payload, _), = self.bodies(b'{"data":{"bf0123456789abcdef01":{"1":true},"d8:1f:12:aa:bb:cc":1,"countdown_usb2":2,"1":3}}')
-        self.assertEqual(list(payload["data"])[2:], ["countdown_usb2", "1"])
-        for secret in ("bf0123456789", "d8:1f"):
+        (payload, _), = self.bodies(b'{"data":{"bf0123456789abcdef01":{"1":true},"d8:1f:12:aa:bb:cc":1,"AABBCCDDEEFF":4,"countdown_usb2":2,"1":3}}')
+        self.assertEqual(list(payload["data"])[3:], ["countdown_usb2", "1"])
+        for secret in ("bf0123456789", "d8:1f", "AABB"):
             self.assertNotIn(secret, str(payload))
 
     def test_texts_of_data_points_stay_only_if_they_can_be_nobodys(self):
-        secrets = {"101": "CharlotteHome", "102": "Basement", "103": "192.168.007.033", "104": "112233445566", "105": "C0FFEE=="}
+        secrets = {"101": "CharlotteHome", "102": "Basement", "103": "192.168.007.033", "104": "112233445566", "105": "C0FFEE==",
+                   "106": "aabbccddeeff"}
         kept = {"2": "memory", "3": "3.3.17", "6": "CSQAAfQAAHM=", "7": "CSQABQBz"}
         (payload, _), = self.bodies(json.dumps({"dps": {**secrets, **kept}, "t": "1700000000"}).encode())
         self.assertEqual({k: v for k, v in payload["dps"].items() if k in kept}, kept)

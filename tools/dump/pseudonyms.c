@@ -305,10 +305,12 @@ static size_t string_end(struct tw_span s, size_t at)
     return i < s.len ? i + 1 : s.len;
 }
 
-static bool has_only_digits(struct tw_span s)
+static const char digits_only[] = "0123456789", hex_only[] = "0123456789abcdefABCDEF";
+
+static bool has_only(struct tw_span s, const char *characters)
 {
     for (size_t i = 0; i < s.len; i++)
-        if (s.data[i] < '0' || s.data[i] > '9')
+        if (s.data[i] == '\0' || strchr(characters, s.data[i]) == NULL)
             return false;
     return s.len > 0;
 }
@@ -323,8 +325,8 @@ static bool is_common(struct tw_span s, struct tw_span member)
         if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.'))
             return s.len < LONG_ENOUGH;
     }
-    bool is_time = member.len == 1 && member.data[0] == 't' && has_only_digits(s);
-    return s.len < ID_LIKE || !digits || is_time;
+    bool is_time = member.len == 1 && member.data[0] == 't' && has_only(s, digits_only);
+    return s.len < ID_LIKE || (!digits && !has_only(s, hex_only)) || is_time;
 }
 
 /* The name of a member that devices are not known by: they use any words, but sub-devices have ids and addresses. */
@@ -337,7 +339,7 @@ static bool is_common_name(struct tw_span s)
         if (!((small >= 'a' && small <= 'z') || (c >= '0' && c <= '9') || c == '_'))
             return s.len < LONG_ENOUGH;
     }
-    return s.len < ID_LIKE || digits < ID_DIGITS;
+    return s.len < ID_LIKE || (digits < ID_DIGITS && !has_only(s, hex_only));
 }
 
 /* A packed block of a meter: voltage, current and power of one phase, as large as they are in a house. Nearly every text
@@ -349,7 +351,7 @@ static bool is_measurement(struct tw_span s, struct tw_span member)
     size_t n = s.len == 8 || s.len == 12 ? base64_decode(bytes, sizeof bytes, (const char *)s.data, s.len) : 0;
     bool is_whole =
         s.len == 8 ? n == 6 : (n == 7 && s.data[10] == '=' && s.data[11] == '=') || (n == 8 && s.data[11] == '=');
-    if (!is_whole || !has_only_digits(member) || units_phase(&phase, s) != 0)
+    if (!is_whole || !has_only(member, digits_only) || units_phase(&phase, s) != 0)
         return false;
     uint64_t apparent = (uint64_t)phase.decivolt * phase.milliampere / 10000;
     return phase.decivolt > 500 && phase.decivolt < 5000 && phase.milliampere <= 200000 &&
