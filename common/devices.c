@@ -170,12 +170,12 @@ static void read_values(struct devices_dp *dp, struct devices_store *s, const cJ
 static uint32_t dp_id_of(const char *name)
 {
     uint64_t id = 0;
-    for (const char *p = name; *p != '\0'; p++) {
-        if (*p < '0' || *p > '9' || id > UINT32_MAX / 10)
+    for (const char *p = name; *p != '\0' && id <= UINT32_MAX; p++) {
+        if (*p < '0' || *p > '9')
             return 0;
         id = id * 10 + (uint64_t)(*p - '0');
     }
-    return (uint32_t)id;
+    return id <= UINT32_MAX ? (uint32_t)id : 0;
 }
 
 static void read_dp(struct devices_dp *dp, struct devices_store *s, const cJSON *entry)

@@ -195,6 +195,17 @@ static void standard_codes_whose_values_are_missing_keep_their_scale(void **stat
     devices_free(&d);
 }
 
+static void numbers_beyond_32_bits_are_no_data_points(void **state)
+{
+    (void)state;
+    struct devices d =
+        parsed("[{\"id\":\"a\",\"mapping\":{\"4294967299\":{\"code\":\"b\"},\"4294967295\":{\"code\":\"c\"},"
+               "\"99999999999999999999999\":{\"code\":\"d\"}}}]");
+    assert_null(devices_dp(&d.entries[0], 3));
+    assert_string_equal(devices_dp(&d.entries[0], UINT32_MAX)->code, "c");
+    devices_free(&d);
+}
+
 static void broken_files_are_named_with_their_place(void **state)
 {
     (void)state;
@@ -325,6 +336,7 @@ int main(void)
         cmocka_unit_test(device_with_a_bad_key_stays_and_says_so),
         cmocka_unit_test(keys_are_found_under_the_names_of_the_cloud),
         cmocka_unit_test(standard_codes_whose_values_are_missing_keep_their_scale),
+        cmocka_unit_test(numbers_beyond_32_bits_are_no_data_points),
         cmocka_unit_test(broken_files_are_named_with_their_place),
         cmocka_unit_test(entries_without_id_are_left_out_and_counted),
         cmocka_unit_test(members_of_the_wrong_type_do_no_harm),
