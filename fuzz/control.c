@@ -73,7 +73,7 @@ void http_stop(struct http *h, void (*closed)(void *ctx), void *ctx)
 
 const char *http_query(const struct http_request *rq, const char *name)
 {
-    return rq != NULL ? values[(query + strlen(name)) % N_VALUES] : NULL;
+    return rq != NULL && query != 0 ? values[(query + strlen(name)) % N_VALUES] : NULL;
 }
 
 void http_publish(struct http *h, const char *text, size_t len)

@@ -49,6 +49,8 @@ static unsigned levels(struct tw_span json)
 static void seen(void *ctx, struct seen *s)
 {
     struct reader *r = ctx;
+    const struct conversation *c = s->conversation;
+    CHECK(c == NULL || c->id.data != (const uint8_t *)c->id_text || c->id.len <= sizeof c->id_text);
     r->records++;
     r->line.len = 0;
     CHECK(record_append(&r->line, &s->record) == 0 && r->line.len > 2 && r->line.data[r->line.len - 1] == '\n');

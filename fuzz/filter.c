@@ -13,7 +13,7 @@ const struct fuzz_harness fuzz_harness = {
     .form = FUZZ_TEXT,
 };
 
-enum { TEXT_MAX = 4096, N_MESSAGES = 4 };
+enum { TEXT_MAX = 4096, N_MESSAGES = 4, DEPTH_MAX = 32 };
 
 static struct tw_span span_of(const char *text)
 {
@@ -54,6 +54,15 @@ static void make(struct seen *s, int which)
     s->has_body = which == 1 && tw_body_parse(&s->body, r->payload) == TW_OK;
 }
 
+/* What could stand for a level: there are no more than these. */
+static size_t levels(const char *text)
+{
+    size_t n = 0;
+    for (const char *p = text; *p != '\0'; p++)
+        n += *p == '(' || *p == '!' || *p == 'n';
+    return n;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char text[TEXT_MAX + 1], opposite[TEXT_MAX + 8];
@@ -69,6 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CHECK(filter_compile(&again, text, &why_again) == rc && strcmp(why.text, why_again.text) == 0);
     if (rc != 0) {
         CHECK(rc == -1 && f == NULL && why.text[0] != '\0');
+        CHECK(strstr(why.text, "too many parentheses") == NULL || levels(text) >= DEPTH_MAX);
         return 0;
     }
     snprintf(opposite, sizeof opposite, "not (%s)", text);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "common/hex.h"
+#include "common/record.h"
 #include "decode.h"
 #include "hexdump.h"
 #include "hexlog.h"
@@ -139,12 +140,28 @@ static void check_swallowed(struct decoder *d, const uint8_t *frame, size_t n)
     CHECK(n_seen > before);
 }
 
+/* Whatever stands in a message, its record is one line of JSON. */
+static void check_record(struct tw_span payload)
+{
+    struct record r;
+    record_init(&r);
+    r.payload = payload;
+    size_t cap = record_size_max(&r);
+    char *line = malloc(cap);
+    CHECK(line != NULL);
+    size_t len = record_write(line, cap, &r);
+    CHECK(len > 1 && len <= cap && line[len - 1] == '\n' && memchr(line, '\n', len - 1) == NULL);
+    CHECK(tw_json_check((struct tw_span){(const uint8_t *)line, len - 1}) == TW_OK);
+    free(line);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static uint8_t frame[HEXLOG_FRAME_MAX];
     static tw_keyring *ring;
     if (size > TEXT_MAX)
         return 0;
+    check_record((struct tw_span){data, size});
     char *stripped = strip(data, size);
     const struct tw_span text = {(const uint8_t *)stripped, size};
     if (ring == NULL)

@@ -374,7 +374,7 @@ def texts(corpus, vectors):
     for name, method, path, *body in CONTROLS:
         text = b"".join(b if isinstance(b, bytes) else json.dumps(b).encode() for b in body)
         corpus.put("control", name, bytes([method * len(PATHS) + PATHS.index(path), 0]) + text)
-    for i in range(8):  # each value of each parameter of a query
+    for i in range(9):  # 0: no parameters; each value of each parameter of a query
         corpus.put("control", f"journal-asked-{i}", bytes([GET * len(PATHS) + PATHS.index("journal"), i]))
         corpus.put("control", f"list-asked-{i}", bytes([GET * len(PATHS) + PATHS.index("devices"), i]))
     for name, text in FILTERS:
@@ -396,6 +396,7 @@ def texts(corpus, vectors):
                        ("two-dumps", hex_dump(frame, "{:04x} ", 1) + "and\n" + hex_dump(gcm, "{:04x} ", 1)),
                        ("text-inside", frame.hex()[:20] + " zz " + frame.hex()[20:])):
         corpus.put("hexlog", name, text.encode())
+    corpus.put("hexlog", "control-characters", bytes(range(32)) * 40)
     for version in VERSIONS:  # under the harness's key, so that the decoder behind it opens them
         file = json.loads((vectors / f"{version}.json").read_text())["vectors"]
         chosen = [v["frame_hex"] for v in file if len(v["frame_hex"]) < 400][:3]
@@ -521,9 +522,56 @@ def segments(corpus):
     put("several-connections", *[one(100 * i, 100, 0, 0, way, n) for i in range(4) for n in range(4) for way in (TO, FROM)])
     put("too-many-connections", *[one(*piece, 0, 0, TO, n) for n in range(16) for piece in ((0, 10), *[(20 + 4000 * i, 3990) for i in range(3)])],
         one(0, 100, 0, 0, TO, 3))
-    put("long-after-the-end", one(0, 0, 0, 0x0A), one(0, 10), one(10, 0, 0, 0x09), one(0, 0, 0, 0x09, FROM), time(0x4000),
+    put("long-after-the-end", one(0, 0, 0, 0x0A), one(0, 0, 0, 0x0A, FROM), one(0, 10), one(10, 0, 0, 0x09), one(0, 0, 0, 0x09, FROM), time(0x4000),
         one(0, 10, 0, 0, TO, 1), one(0, 10), one(20, 10), time(0xff00), one(30, 10))
     put("port-used-again", one(0, 10, 0, 0x0A), one(0, 10), one(9, 10, 0, 0x0A), one(9, 10))
+
+
+LINKS = ("ethernet", "null", "raw-of-linux", "raw", "802.11", "loop", "sll", "sll2", "radiotap", "ipv4", "ipv6", "unknown")
+
+
+def packets(corpus):
+    """fuzz/packet.c: packets behind every link header, and fragments that agree, or do not."""
+    def put(name, *steps, link="ethernet"):
+        corpus.put("packet", name, bytes([LINKS.index(link)]) + b"".join(steps))
+
+    def fragments(*those):
+        return record(FROM, b"".join(struct.pack(">BHHB", *one) for one in those))
+    tcp = struct.pack(">HHIIBBHHH", 51234, 6668, 1000, 5000, 0x50, 0x18, 8192, 0, 0) + b"{}"
+    udp = struct.pack(">HHHH", 49154, 6667, 10, 0) + b"{}"
+    ends = b"\xc0\x00\x02\x05\xc0\x00\x02\x09"
+    v4 = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(tcp), 1, 0x4000, 64, 6, 0) + ends + tcp
+    v4_udp = struct.pack(">BBHHHBBH", 0x46, 0, 24 + len(udp), 1, 0, 64, 17, 0) + ends + b"\0" * 4 + udp
+
+    def v6(first, rest):
+        return struct.pack(">IHBB", 0x60000000, len(rest), first, 64) + bytes(15) + b"\x01" + bytes(15) + b"\x02" + rest
+    extended = v6(0, b"\x2b\0" + bytes(6) + b"\x3c\0" + bytes(6) + b"\x33\1" + bytes(14) + b"\x2c\1" + bytes(10) + b"\x06\0" + bytes(6) + tcp)
+    ether, wifi, snap = bytes(12), bytes([0x88, 1]) + bytes(22) + b"\0\0", b"\xaa\xaa\3\0\0\0"
+    heads = {"ethernet": ether + b"%s", "null": b"\2\0\0\0", "raw-of-linux": b"", "raw": b"", "802.11": wifi + snap + b"%s", "loop": b"\0\0\0\2",
+             "sll": bytes(14) + b"%s", "sll2": b"%s" + bytes(18), "radiotap": b"\0\0\x0c\0" + bytes(8) + wifi + snap + b"%s", "ipv4": b"",
+             "ipv6": b"", "unknown": b""}
+    for link in LINKS:
+        def behind(packet):
+            head = heads[link]
+            kind = b"\x08\x00" if packet[0] >> 4 == 4 else b"\x86\xdd"
+            return record(TO, (head % kind if b"%s" in head else head) + packet)
+        put(link, behind(v4), behind(v4_udp), behind(v6(6, tcp)), behind(v6(17, udp)), behind(extended), link=link)
+    put("vlan", *[record(TO, ether + b"\x81\0\0\1" * n + b"\x08\0" + v4) for n in range(6)])
+    put("802.11-kinds", *[record(TO, bytes([kind, flags]) + bytes(22 + more) + snap + b"\x08\0" + v4) for kind, flags, more in (
+        (8, 3, 6), (0x88, 0x80, 6), (0x48, 0, 0), (8, 0x40, 0), (8, 4, 0), (0x88, 3, 8))], link="802.11")
+    put("802.11-cut", *[record(TO, (wifi + snap)[:n]) for n in range(22, 34)], link="802.11")
+    put("cut", *[record(TO, (ether + b"\x08\0" + v4)[:n]) for n in (13, 14, 20, 33, 34, 40, 53, 54)])
+    put("ipv6-cut", *[record(TO, extended[:n]) for n in range(39, len(extended), 4)], link="raw")
+    options = v6(60, b"\x06\1" + bytes(14) + tcp)
+    put("ipv6-cut-in-options", *[record(TO, options[:n]) for n in range(40, 60)], link="raw")
+    put("fragments", fragments((1, 0, 16, 1), (1, 2, 16, 1), (1, 4, 5, 0)), fragments((0x22, 1, 9, 0), (0x22, 0, 8, 1)))
+    put("fragments-between-each-other", fragments(*[(n, at, 8, at < 2) for at in range(3) for n in range(20)]))
+    put("fragments-repeated", fragments((3, 0, 16, 1), (3, 0, 16, 1), (3, 1, 16, 1), (3, 3, 8, 0), (3, 0, 24, 1)))
+    put("fragments-behind-the-end", fragments((1, 8, 64, 1), (1, 3, 8, 0), (1, 0, 24, 1)))
+    put("fragments-with-two-ends", fragments((1, 5, 8, 0), (1, 1, 16, 0), (1, 0, 8, 1)))
+    put("fragments-ending-in-a-unit", fragments((1, 1, 3, 0), (1, 2, 8, 0), (1, 0, 8, 1)))
+    put("fragments-too-far", fragments((1, 0x1fff, 7, 0), (1, 0x1fff, 8, 0), (1, 0x1ffe, 64, 1), (1, 0, 0, 1), (1, 0, 7, 1)))
+    put("fragments-64k", fragments(*[(1, 256 * n, 2048 if n < 31 else 2047, n < 31) for n in range(32)]))
 
 
 def models(corpus, profiles):
@@ -559,6 +607,7 @@ def main():
     texts(corpus, vectors)
     captures(corpus, vectors)
     segments(corpus)
+    packets(corpus)
     models(corpus, vectors.parent.parent / "sim" / "profiles")
     print(f"{corpus.n} seeds in {corpus.root}")
     return 0

@@ -265,7 +265,7 @@ size_t mutate_json(uint8_t *data, size_t size, size_t max, struct fuzz_rng *r)
     if (v.n_values == 0 || fuzz_rng_below(r, 12) == 0)
         return fuzz_rng_below(r, 2) == 0 ? LLVMFuzzerMutate(data, size, max) : insert_member(data, size, max, r);
     struct run one = v.values[fuzz_rng_below(r, v.n_values)], other = v.values[fuzz_rng_below(r, v.n_values)];
-    switch (fuzz_rng_below(r, 10)) {
+    switch (fuzz_rng_below(r, 11)) {
     case 0:
     case 1: {
         const char *text = strange[fuzz_rng_below(r, N_STRANGE)];
@@ -294,6 +294,12 @@ size_t mutate_json(uint8_t *data, size_t size, size_t max, struct fuzz_rng *r)
         static const char *const bits[] = {" ", "\\", "\"", "\\u0041", "\\ud83d", ",", ":", "\x80", "0", "{", "]"};
         const char *bit = bits[fuzz_rng_below(r, sizeof bits / sizeof *bits)];
         return replace(data, size, max, (struct run){one.at + fuzz_rng_below(r, one.len + 1), 0}, bit, strlen(bit));
+    }
+    case 9: { /* longer than what somebody had in mind */
+        uint8_t more[1 << 9];
+        size_t n = (size_t)1 << fuzz_rng_below(r, 10);
+        memset(more, data[one.at] == '"' ? 'a' : '1', n);
+        return replace(data, size, max, (struct run){one.at + (one.len > 1), 0}, more, n);
     }
     default: {
         size_t room = one.len + (max - size), n = one.len < PIECE_MAX ? one.len : PIECE_MAX;
