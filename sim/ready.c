@@ -50,45 +50,49 @@ static void put_device(struct tw_text *t, const struct server *s, const struct d
     tw_text_put(t, "}");
 }
 
-char *ready_line(const struct server *s, const char *control, size_t *len)
+static void put_line(struct tw_text *t, const struct server *s, const char *control)
 {
     const struct server_config *cfg = server_config(s);
     const struct fleet *f = cfg->fleet;
     size_t n = f->n < DEVICES_MAX ? f->n : DEVICES_MAX;
-    size_t cap = 1024 + n * 2048;
-    char *data = malloc(cap);
-    if (data == NULL)
-        return NULL;
-    struct tw_text t = {data, cap, 0, false};
     char ip[64];
     uint16_t port = 0;
     server_endpoint(s, &f->devices[0], ip, &port);
-    tw_text_put(&t, "{\"event\":\"ready\",\"pid\":");
-    tw_text_put_int(&t, getpid());
-    tw_text_put(&t, ",\"listen\":");
-    put_text(&t, cfg->listen);
-    tw_text_put(&t, ",\"port\":");
-    tw_text_put_int(&t, port);
-    tw_text_put(&t, ",\"control\":");
+    tw_text_put(t, "{\"event\":\"ready\",\"pid\":");
+    tw_text_put_int(t, getpid());
+    tw_text_put(t, ",\"listen\":");
+    put_text(t, cfg->listen);
+    tw_text_put(t, ",\"port\":");
+    tw_text_put_int(t, port);
+    tw_text_put(t, ",\"control\":");
     if (control != NULL)
-        put_text(&t, control);
+        put_text(t, control);
     else
-        tw_text_put(&t, "null");
-    tw_text_put(&t, ",\"seed\":");
-    tw_text_put_int(&t, (int64_t)cfg->seed);
-    tw_text_put(&t, ",\"device_count\":");
-    tw_text_put_int(&t, (int64_t)f->n);
-    tw_text_put(&t, ",\"devices\":[");
+        tw_text_put(t, "null");
+    tw_text_put(t, ",\"seed\":");
+    tw_text_put_int(t, (int64_t)cfg->seed);
+    tw_text_put(t, ",\"device_count\":");
+    tw_text_put_int(t, (int64_t)f->n);
+    tw_text_put(t, ",\"devices\":[");
     for (size_t i = 0; i < n; i++) {
         if (i > 0)
-            tw_text_put(&t, ",");
-        put_device(&t, s, &f->devices[i]);
+            tw_text_put(t, ",");
+        put_device(t, s, &f->devices[i]);
     }
-    tw_text_put(&t, "]}\n");
-    if (t.overflow) {
-        free(data);
-        return NULL;
+    tw_text_put(t, "]}\n");
+}
+
+char *ready_line(const struct server *s, const char *control, size_t *len)
+{
+    for (size_t cap = 64 * 1024;; cap *= 2) {
+        struct tw_text t = {.data = malloc(cap), .cap = cap};
+        if (t.data == NULL)
+            return NULL;
+        put_line(&t, s, control);
+        if (!t.overflow) {
+            *len = t.len;
+            return t.data;
+        }
+        free(t.data);
     }
-    *len = t.len;
-    return data;
 }

@@ -31,6 +31,15 @@ class Start(unittest.TestCase):
                 self.assertIn("1", c.status())
             self.assertNotIn("kEy$", sim.output())
 
+    def test_ready_line_has_room_for_long_names(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as f:
+            devices = [{"name": "\x01" * 4000 + str(i), "id": f"{i:022d}", "key": "0123456789abcdef", "category": "cz"}
+                       for i in range(20)]
+            json.dump(devices, f)
+            f.flush()
+            with Sim("--devices", f.name) as sim:
+                self.assertEqual([d["name"] for d in sim.devices], [d["name"] for d in devices])
+
     def test_ready_file_appears_whole_and_only_for_its_owner(self):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "ready.json")
