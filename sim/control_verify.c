@@ -5,7 +5,7 @@
 #include "control_private.h"
 #include "tuyawire/dps.h"
 
-enum { NEAR_MISSES_MAX = 10, JOURNAL_LIMIT = 1000 };
+enum { NEAR_MISSES_MAX = 10, JOURNAL_LIMIT = 1000, DPS_MAX = 255 };
 
 /* ---- GET /journal --------------------------------------------------------------------------------------------- */
 
@@ -268,6 +268,11 @@ static int expect(struct expectation *x, struct control *c, const cJSON *o, stru
     x->dps = cJSON_GetObjectItemCaseSensitive(o, "dps");
     if (x->dps != NULL && !cJSON_IsObject(x->dps)) {
         reply_error(r, 400, "bad_request", "dps is an object, such as {\"1\":true}");
+        return -1;
+    }
+    /* Each is looked for in every message of the journal, and nothing else is done meanwhile. */
+    if (cJSON_GetArraySize(x->dps) > DPS_MAX) {
+        reply_error(r, 400, "bad_request", "dps names at most %d data points: no device has more", DPS_MAX);
         return -1;
     }
     return 0;

@@ -110,7 +110,7 @@ class ControlApi(unittest.TestCase):
             self.assertEqual((status, load["appliance"]), (200, "kettle"))
             self.assertEqual(call(sim, "GET", f"/devices/{sim.id}/load")[1]["appliance"], "none")
 
-    def test_numbers_that_are_none_are_refused(self):
+    def test_numbers_that_are_none_or_too_many_are_refused(self):
         with Sim(control=True) as sim:
             device = f"/devices/{sim.id}"
             for method, path, body in (("POST", device + "/press", {"relay": -1}), ("POST", device + "/press", {"relay": "1"}),
@@ -121,6 +121,7 @@ class ControlApi(unittest.TestCase):
                                        ("GET", "/devices?offset=one", None), ("GET", "/journal?since=1x", None),
                                        ("GET", "/journal?limit=-1", None), ("DELETE", "/faults?number=x", None),
                                        ("POST", "/verify", {"count": -1}), ("POST", "/verify", {"count": {"max": "1"}}),
+                                       ("POST", "/verify", {"dps": {str(i): True for i in range(256)}}),
                                        ("POST", "/verify", {"since": -1}), ("POST", "/verify", {"cmd": True})):
                 with self.subTest(path=path, body=body):
                     status, answer = call(sim, method, path, body)
