@@ -12,7 +12,14 @@ const struct fuzz_harness fuzz_harness = {
     .context_len = 2,
 };
 
-enum { LEN_MAX = 1 << 16, BLOCK_INTERFACE = 1, BLOCK_PACKET_OLD = 2, BLOCK_SIMPLE = 3, BLOCK_ENHANCED = 6 };
+enum {
+    LEN_MAX = 1 << 16,
+    KNOWN_MAX = 64,
+    BLOCK_INTERFACE = 1,
+    BLOCK_PACKET_OLD = 2,
+    BLOCK_SIMPLE = 3,
+    BLOCK_ENHANCED = 6
+};
 
 /* What came out, and for every byte of it the link type of its run. */
 struct passed {
@@ -58,19 +65,21 @@ static uint32_t get(const uint8_t *p, unsigned n, bool big_endian)
 static size_t check_blocks(const struct passed *p, const uint8_t *data)
 {
     static const uint8_t section[4] = {0x0a, 0x0d, 0x0d, 0x0a}, big[4] = {0x1a, 0x2b, 0x3c, 0x4d};
-    size_t n = 0, at = 0;
-    uint32_t link_type = 0;
+    size_t n = 0, at = 0, n_known = 0;
+    uint32_t link_type = 0, known[KNOWN_MAX]; /* link types of this section, as they were */
     bool big_endian = false;
     while (p->len - at >= 16) {
         const uint8_t *b = p->bytes + at;
         if (memcmp(b, section, 4) == 0)
-            big_endian = memcmp(b + 8, big, 4) == 0;
+            big_endian = memcmp(b + 8, big, 4) == 0, n_known = 0;
         size_t size = get(b + 4, 4, big_endian);
         if (size < 12)
             break;
         bool is_interface = get(b, 4, big_endian) == BLOCK_INTERFACE && size >= 16;
         if (is_interface && n++ == 0)
             link_type = get(b + 8, 2, big_endian);
+        if (is_interface && n_known < KNOWN_MAX)
+            known[n_known++] = get(data + at + 8, 2, big_endian);
         if (is_interface)
             CHECK(get(b + 8, 2, big_endian) == link_type && get(b + 12, 4, big_endian) == 0);
         uint32_t type = get(b, 4, big_endian);
@@ -78,8 +87,11 @@ static size_t check_blocks(const struct passed *p, const uint8_t *data)
         size_t left = p->len - at, kept = is_interface ? 16 : is_simple ? 12 : 0;
         size = size < left ? size : left;
         if (type == BLOCK_PACKET_OLD || type == BLOCK_SIMPLE ||
-            type == BLOCK_ENHANCED) /* of others it says nothing */
+            type == BLOCK_ENHANCED) { /* of others it says nothing */
+            size_t of = type == BLOCK_SIMPLE ? 0 : get(b + 8, type == BLOCK_ENHANCED ? 4 : 2, big_endian);
+            CHECK(n_known == KNOWN_MAX || p->link_types[at] == (of < n_known ? known[of] : link_type));
             CHECK(memcmp(whole.link_types + at, pieces.link_types + at, size * sizeof *whole.link_types) == 0);
+        }
         CHECK(size <= kept || memcmp(b + kept, data + at + kept, size - kept) == 0);
         CHECK(kept == 0 || memcmp(b, data + at, 8) == 0);
         CHECK(!is_simple || get(b + 8, 4, big_endian) <= get(data + at + 8, 4, big_endian));
