@@ -494,6 +494,9 @@ def captures(corpus, vectors):
     for i, v in enumerate(json.loads((vectors / "discovery.json").read_text())["vectors"]):
         sent += datagram(i * 100, v["udp_port"], bytes.fromhex(v["frame_hex"]))
     corpus.put("dump", "discovery", PCAP + sent)
+    for length in (64, 65, 300):
+        body = b'{"gwId":"' + b"g" * length + b'","devId":"' + b"g" * length + b'"}'
+        corpus.put("dump", f"id-of-{length}", PCAP + b"".join(conversation([(True, with_crc(0x0A, body))])))
     corpus.put("dump", "empty", PCAP)
     corpus.put("dump", "cut-off-in-packet", (PCAP + sent)[:300])
     for name, parts in (("behind-the-end", ((64, 64, 1), (24, 8, 0))), ("with-two-ends", ((40, 8, 0), (8, 16, 0))),

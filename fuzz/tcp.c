@@ -159,7 +159,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
     uint64_t now = 0;
     for (int n = 0; tape_next(&t, &tape);) {
         if (t.operation == TAPE_TIME)
-            tcp_tick(table, now += 1000000000u * (1u + (t.len > 0 ? t.data[0] : 0)));
+            tcp_tick(table, now += 1000000000ull * (1u + (t.len > 0 ? t.data[0] : 0)));
         if (t.operation != TAPE_TO && t.operation != TAPE_FROM)
             continue;
         for (size_t at = 0; at + SEGMENT_LEN <= t.len && n < SEGMENTS_MAX; at += SEGMENT_LEN, n++)
