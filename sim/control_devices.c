@@ -4,7 +4,7 @@
 #include <string.h>
 #include "control_private.h"
 
-enum { LIST_MAX = 1000, DPS_CAP = 64 * 1024 };
+enum { LIST_MAX = 1000, DPS_CAP = 64 * 1024, FAULTS_MAX = 256 };
 
 /* The plug that ?cid= names, the device's own without. */
 static struct plug *plug_of(struct device *d, const struct http_request *rq, struct http_reply *r)
@@ -330,6 +330,12 @@ static int fault_of_body(struct fault_spec *spec, const cJSON *o, struct why *wh
     return 0;
 }
 
+static void count_fault(void *ctx, const struct fault *f)
+{
+    (void)f;
+    ++*(size_t *)ctx;
+}
+
 void control_faults_post(struct control *c, struct device *d, const struct http_request *rq, struct http_reply *r)
 {
     cJSON *o = request_object(rq, r);
@@ -345,6 +351,10 @@ void control_faults_post(struct control *c, struct device *d, const struct http_
         else if (fleet_find(c->cfg.fleet, control_span(spec.device)) == NULL)
             rc = why_set(&why, "there is no device %s", spec.device);
     }
+    size_t n = 0;
+    server_fault_visit(c->cfg.server, NULL, count_fault, &n);
+    if (rc == 0 && n >= FAULTS_MAX) /* each frame asks all of them */
+        rc = why_set(&why, "%zu faults are on already: DELETE some", n);
     if (rc != 0) {
         reply_error(r, 422, "bad_fault", "%s", why.text);
         return;

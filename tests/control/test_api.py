@@ -195,6 +195,14 @@ class ControlApi(unittest.TestCase):
             number = call(sim, "POST", "/faults", {"fault": "slow:ms=1"})[1]["number"]
             self.assertEqual(call(sim, "DELETE", f"/faults?number={number + 2**32}")[0], 404)
 
+    def test_faults_do_not_pile_up_without_end(self):
+        with Sim(control=True) as sim:
+            for _ in range(256):
+                self.assertEqual(call(sim, "POST", "/faults", {"fault": "no_ack"})[0], 201)
+            status, answer = call(sim, "POST", "/faults", {"fault": "no_ack"})
+            self.assertEqual((status, answer["error"]["code"]), (422, "bad_fault"), answer)
+            self.assertEqual(call(sim, "DELETE", "/faults")[1], {"removed": 256})
+
     def test_reset_gives_the_state_of_the_start(self):
         with Sim("--clock", "virtual", "--seed", "7", control=True) as sim:
             before = call(sim, "GET", f"/devices/{sim.id}/dps")[1]
