@@ -24,7 +24,7 @@ enum {
 
 struct announcer {
     struct server *server;
-    int fd;           /* sends; its port is 7000 if that was free, otherwise any */
+    int fd;           /* sends, from any port */
     uv_udp_t ears[2]; /* hear requests */
     size_t n_ears;
     uv_timer_t timer;
