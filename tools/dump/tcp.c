@@ -487,29 +487,38 @@ static void push_data(struct tcp_table *t, struct flow *f, int side, const struc
 
 /* ---- Segments ------------------------------------------------------------------------------------------------------- */
 
+/* Where this side is in its stream; false: nothing tells. */
+static bool position(const struct half *h, uint32_t *first)
+{
+    *first = h->synced ? h->first : h->held != NULL ? h->held->seq : h->acked;
+    return h->synced || h->held != NULL || h->acked_valid;
+}
+
+static COLD bool is_new_syn(const struct flow *f, int side, const struct segment *s, uint64_t time_ns)
+{
+    const struct half *h = &f->half[side];
+    uint32_t first;
+    if (h->syn) /* some begin with the same number each time */
+        return h->isn != s->seq || (time_ns > f->last_ns + late_syn_ns && (f->closed || f->dying));
+    if (!position(h, &first))
+        return f->closed;
+    if (!f->half[!side].syn && time_ns > f->first_ns + late_syn_ns)
+        return true;
+    int32_t late = distance(s->seq + 1, first); /* a SYN that was captured behind the data it announces */
+    return late < 0 || late > LATE_SYN;
+}
+
 /* Does this segment belong to another connection between the same ports than the flow that is known? */
 static bool is_new_connection(const struct flow *f, int side, const struct segment *s, uint64_t time_ns)
 {
     const struct half *h = &f->half[side];
-    bool known = h->synced || h->held != NULL || h->acked_valid; /* where in its stream this side is */
-    uint32_t first = h->synced ? h->first : h->held != NULL ? h->held->seq : h->acked;
-    if (s->flags & TCP_SYN) {
-        bool is_late = time_ns > f->last_ns + late_syn_ns && (f->closed || f->dying);
-        if (h->syn)
-            return h->isn != s->seq || is_late; /* some begin with the same number each time */
-        if (!known)
-            return f->closed;
-        if (!f->half[!side].syn && time_ns > f->first_ns + late_syn_ns)
-            return true;
-        int32_t late = distance(s->seq + 1, first); /* a SYN that was captured behind the data it announces */
-        return late < 0 || late > LATE_SYN;
-    }
-    int32_t ahead = known ? distance(h->synced ? h->next : first, s->seq) : 0;
-    if (s->data.len + s->missing == 0)
+    uint32_t at = h->next;
+    if (s->flags & TCP_SYN)
+        return is_new_syn(f, side, s, time_ns);
+    if (s->data.len + s->missing == 0 || (!h->synced && !position(h, &at)))
         return false;
-    if (f->closed && h->synced && ahead >= 0)
-        return true;
-    return ahead > FAR || ahead < -FAR;
+    int32_t ahead = distance(at, s->seq);
+    return (f->closed && h->synced && ahead >= 0) || ahead > FAR || ahead < -FAR;
 }
 
 static COLD void take_syn(struct flow *f, int side, const struct segment *s)
@@ -617,12 +626,13 @@ void tcp_push(struct tcp_table *t, const struct ip_packet *ip, const struct segm
         f->half[side].fin = true;
         f->half[side].fin_seq = seq + (uint32_t)len;
     }
+    bool is_over = (s->flags & TCP_RST) != 0;
     if (f->half[0].fin || f->half[1].fin) {
         take_fin(t, f, side, time_ns);
         if (!f->closed)
             take_fin(t, f, !side, time_ns);
+        is_over = is_over || (is_done(&f->half[0]) && is_done(&f->half[1]));
     }
-    bool is_over = (s->flags & TCP_RST) || (is_done(&f->half[0]) && is_done(&f->half[1]));
     if (is_over && !f->closed && !f->dying) {
         list_remove(&t->open, f);
         f->dying = f->flow.over = true;
