@@ -54,6 +54,8 @@ static void make(struct seen *s, int which)
     s->has_body = which == 1 && tw_body_parse(&s->body, r->payload) == TW_OK;
 }
 
+#define TOO_DEEP "too many parentheses"
+
 /* What could stand for a level: there are no more than these. */
 static size_t levels(const char *text)
 {
@@ -78,7 +80,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CHECK(filter_compile(&again, text, &why_again) == rc && strcmp(why.text, why_again.text) == 0);
     if (rc != 0) {
         CHECK(rc == -1 && f == NULL && why.text[0] != '\0');
-        CHECK(strstr(why.text, "too many parentheses") == NULL || levels(text) >= DEPTH_MAX);
+        bool is_deep = strncmp(why.text, TOO_DEEP, sizeof TOO_DEEP - 1) == 0; /* the filter's text stands behind it */
+        CHECK(!is_deep || levels(text) >= DEPTH_MAX);
         return 0;
     }
     snprintf(opposite, sizeof opposite, "not (%s)", text);
