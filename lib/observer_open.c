@@ -117,7 +117,7 @@ static int open_with(tw_observer *o, struct tw_message *m, const struct tw_frame
 }
 
 /* Is there something in the plaintext that a wrong key does not yield by chance? Padding of n bytes fits in one of
- * 256^n tries; where it is short, there is enough text to look at: ASCII, or the {" and } around JSON with more in it. */
+ * 256^n tries; where it is short, there is enough text to look at: ASCII, JSON, or at least the {" and } around it. */
 static bool proves_key(const struct tw_frame *f, const struct tw_message *m)
 {
     if (f->integrity != TW_INTEGRITY_CRC32)
@@ -128,7 +128,8 @@ static bool proves_key(const struct tw_frame *f, const struct tw_message *m)
     if (padding >= CERTAIN_PADDING)
         return true;
     const uint8_t *text = m->payload.data, *last = text + m->payload.len - 1;
-    return (text[0] == '{' && text[1] == '"' && *last == '}') || is_printable(m->payload);
+    return (text[0] == '{' && text[1] == '"' && *last == '}') || is_printable(m->payload) ||
+           tw_json_check(m->payload) == TW_OK;
 }
 
 static bool try_local(tw_observer *o, struct tw_message *m, const struct tw_frame *f, enum tw_version v,
