@@ -39,18 +39,23 @@ static inline bool begins_version(struct tw_span s)
     return s.len >= VERSION_LEN && s.data[0] == '3' && s.data[1] == '.' && s.data[2] >= '0' && s.data[2] <= '9';
 }
 
+static inline bool is_blank(uint8_t c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 /* Clear text where ciphertext may stand too. One block of ciphertext is all printable once in seven million; JSON
  * with other than ASCII in it is known by its braces. */
 static bool looks_clear(struct tw_span s)
 {
     if (is_printable(s))
         return s.len > 0;
-    while (s.len > 0 && s.data[s.len - 1] == 0)
+    while (s.len > 0 && (s.data[s.len - 1] == 0 || is_blank(s.data[s.len - 1])))
         s.len--;
     if (s.len < 2 || s.data[0] != '{' || s.data[s.len - 1] != '}')
         return false;
     uint8_t second = s.data[1]; /* braces alone stand at both ends of one ciphertext in 65,000 */
-    return second == '"' || second == '}' || second == ' ' || second == '\t' || second == '\r' || second == '\n';
+    return second == '"' || second == '}' || is_blank(second);
 }
 
 static inline struct tw_span after(struct tw_span s, size_t n)

@@ -11,8 +11,12 @@
 #endif
 #endif
 #ifdef FUZZ_ASAN
-#include <sanitizer/allocator_interface.h>
 #include <sanitizer/asan_interface.h>
+
+/* As <sanitizer/allocator_interface.h> of clang has them; gcc does not bring that header. */
+size_t __sanitizer_get_allocated_size(const volatile void *block);
+void __sanitizer_malloc_hook(const volatile void *block, size_t size);
+void __sanitizer_free_hook(const volatile void *block);
 #endif
 
 /* see fuzz.h */
