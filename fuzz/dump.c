@@ -27,25 +27,6 @@ struct reader {
     uint64_t fold, records;
 };
 
-/* Levels of nesting of a text that is JSON. */
-static unsigned levels(struct tw_span json)
-{
-    unsigned depth = 0, deepest = 0;
-    bool in_string = false;
-    for (size_t i = 0; i < json.len; i++) {
-        uint8_t c = json.data[i];
-        if (in_string && c == '\\')
-            i++;
-        else if (c == '"')
-            in_string = !in_string;
-        else if (!in_string && (c == '{' || c == '['))
-            deepest = ++depth > deepest ? depth : deepest;
-        else if (!in_string && (c == '}' || c == ']'))
-            depth--;
-    }
-    return deepest;
-}
-
 static void seen(void *ctx, struct seen *s)
 {
     struct reader *r = ctx;
@@ -56,7 +37,7 @@ static void seen(void *ctx, struct seen *s)
     CHECK(record_append(&r->line, &s->record) == 0 && r->line.len > 2 && r->line.data[r->line.len - 1] == '\n');
     struct tw_span json = {(const uint8_t *)r->line.data, r->line.len - 1};
     /* A payload of all the levels that the library reads stands one level deeper in its record. */
-    CHECK(tw_json_check(json) == TW_OK || levels(json) == TW_JSON_DEPTH_MAX + 1);
+    CHECK(tw_json_check(json) == TW_OK || fuzz_json_levels(json.data, json.len) == TW_JSON_DEPTH_MAX + 1);
     CHECK(memchr(json.data, '\n', json.len) == NULL);
     r->fold = fuzz_rng_next(&(struct fuzz_rng){r->fold ^ fuzz_hash(json.data, json.len)});
     if (s->record.version >= 0) /* what could not be opened often does not tell: then that of the frame before */

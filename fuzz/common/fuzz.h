@@ -83,6 +83,9 @@ static inline size_t fuzz_rng_below(struct fuzz_rng *r, size_t n)
     return (size_t)((fuzz_rng_next(r) >> 32) * n >> 32);
 }
 
+/** Levels of nesting of a text that is JSON. */
+unsigned fuzz_json_levels(const uint8_t *json, size_t len);
+
 /** A number that depends on every byte: harnesses take cuts and flips from it, so that inputs need no room for them. */
 uint64_t fuzz_hash(const uint8_t *data, size_t len);
 
