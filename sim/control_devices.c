@@ -377,7 +377,7 @@ void control_faults_delete(struct control *c, const struct device *d, const stru
     if (!query_number(rq, "number", &number, r))
         return;
     size_t removed = number == UINT64_MAX   ? server_fault_clear(c->cfg.server, d)
-                     : number <= UINT32_MAX ? server_fault_remove(c->cfg.server, (uint32_t)number)
+                     : number <= UINT32_MAX ? server_fault_remove(c->cfg.server, d, (uint32_t)number)
                                             : 0;
     if (number != UINT64_MAX && removed == 0) {
         reply_error(r, 404, "no_such_fault", "no fault has the number %llu", (unsigned long long)number);

@@ -105,7 +105,8 @@ void server_reset(struct server *s);
 uint32_t server_fault_add(struct server *s, struct device *d, const struct fault_spec *spec);
 /** Switch on the faults of the configuration. @return NULL; or the one that names a device that is not there */
 const struct fault_spec *server_start_faults(struct server *s);
-bool server_fault_remove(struct server *s, uint32_t number);
+/** Of one device, or (NULL) whichever has this number. @return false: there is none */
+bool server_fault_remove(struct server *s, const struct device *d, uint32_t number);
 /** Of one device, or all. @return how many were removed */
 size_t server_fault_clear(struct server *s, const struct device *d);
 /** Those that concern a device (NULL: all there are), in the order of their numbers. */

@@ -142,10 +142,10 @@ static void remove_at(struct server *s, size_t i)
     changed(s, &f, false);
 }
 
-bool server_fault_remove(struct server *s, uint32_t number)
+bool server_fault_remove(struct server *s, const struct device *d, uint32_t number)
 {
     for (size_t i = 0; i < s->n_faults; i++)
-        if (s->faults[i].number == number) {
+        if (s->faults[i].number == number && (d == NULL || s->faults[i].device == d)) {
             remove_at(s, i);
             return true;
         }

@@ -194,6 +194,8 @@ class ControlApi(unittest.TestCase):
             self.assertEqual((status, answer["error"]["code"]), (422, "bad_fault"), answer)
             number = call(sim, "POST", "/faults", {"fault": "slow:ms=1"})[1]["number"]
             self.assertEqual(call(sim, "DELETE", f"/faults?number={number + 2**32}")[0], 404)
+            self.assertEqual(call(sim, "DELETE", f"/devices/{sim.id}/faults?number={number}")[0], 404)  # it is everybody's
+            self.assertEqual(call(sim, "DELETE", f"/faults?number={number}")[1], {"removed": 1})
 
     def test_faults_do_not_pile_up_without_end(self):
         with Sim(control=True) as sim:
