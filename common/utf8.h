@@ -26,6 +26,13 @@ static inline size_t utf8_len(const uint8_t *s, size_t left)
     return n;
 }
 
+/** The same, but 0 for a control character, too, C1 (U+0080 to U+009F) included: a terminal would act on it. */
+static inline size_t utf8_visible_len(const uint8_t *s, size_t left)
+{
+    size_t n = utf8_len(s, left);
+    return s[0] < 0x20 || s[0] == 0x7f || (n == 2 && s[0] == 0xc2 && s[1] < 0xa0) ? 0 : n;
+}
+
 static inline bool utf8_check(struct tw_span s)
 {
     for (size_t i = 0, n; i < s.len; i += n) {

@@ -89,9 +89,8 @@ void out_clean(struct out *o, struct tw_span s)
     size_t n = 0;
     for (size_t i = 0, len; i < s.len; i += len) {
         const uint8_t *c = s.data + i;
-        len = utf8_len(c, s.len - i);
-        bool is_control = *c < 0x20 || *c == 0x7f || (*c == 0xc2 && len == 2 && c[1] < 0xa0); /* the last: C1 */
-        if (len > 0 && !is_control) {
+        len = utf8_visible_len(c, s.len - i);
+        if (len > 0) {
             memcpy(p + n, c, len);
             n += len;
             continue;

@@ -53,8 +53,8 @@ static void clean(char *label)
 {
     for (size_t i = 0, left = strlen(label), n; left > 0; i += n, left -= n) {
         uint8_t *c = (uint8_t *)label + i;
-        n = utf8_len(c, left);
-        if (n == 0 || *c < 0x20 || *c == 0x7f || (*c == 0xc2 && c[1] < 0xa0)) {
+        n = utf8_visible_len(c, left);
+        if (n == 0) {
             *c = '.';
             n = 1;
         }
