@@ -39,7 +39,7 @@ void tw_observer_free(tw_observer *o)
     if (o == NULL)
         return;
     for (size_t i = 0; i < o->n_sessions; i++)
-        tw_crypto_forget(o->ring->crypto, o->sessions[i].secret.key);
+        tw_crypto_forget(o->ring->crypto, o->sessions[i].key);
     free(o->streams[0].kept);
     free(o->streams[1].kept);
     tw__wipe(o, sizeof *o);

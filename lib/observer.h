@@ -24,11 +24,6 @@ struct tw__stream {
     size_t preferred; /* session that opened the last frame of this direction */
 };
 
-struct tw__session {
-    struct tw_session_secret secret;
-    bool confirmed; /* its FINISH was seen */
-};
-
 struct tw_observer {
     tw_keyring *ring;
     enum tw_observer_roles roles;
@@ -49,11 +44,10 @@ struct tw_observer {
     int our_error;                         /* TW_E_NOMEM or TW_E_CRYPTO befell the frame at hand */
 
     uint8_t client_nonces[TW__N_REMEMBERED][TW_SESSION_NONCE_LEN]; /* newest first, as all lists here */
-    uint8_t device_nonces[TW__N_REMEMBERED][TW_SESSION_NONCE_LEN];
     uint8_t orphan[TW_SESSION_RESP_LEN]; /* of a RESP whose START has not been seen: captures may be out of order */
     bool has_orphan;
-    struct tw__session sessions[TW__N_REMEMBERED];
-    size_t n_client_nonces, n_device_nonces, n_sessions;
+    struct tw_session_secret sessions[TW__N_REMEMBERED];
+    size_t n_client_nonces, n_sessions;
 };
 
 #if defined(__GNUC__)

@@ -207,8 +207,7 @@ static void succeed(const tw_observer *o, struct tw_observed *ev, enum tw_key_ki
     ev->key_kind = used ? kind : TW_KEY_NONE;
     ev->key_index = o->local;
     if (used)
-        ev->key =
-            kind == TW_KEY_SESSION ? o->sessions[o->streams[o->active].preferred].secret.key : local_key(o, o->local);
+        ev->key = kind == TW_KEY_SESSION ? o->sessions[o->streams[o->active].preferred].key : local_key(o, o->local);
 }
 
 static void learn_version(tw_observer *o, struct tw_observed *ev, enum tw_version v)
@@ -362,36 +361,46 @@ static void open_crc(tw_observer *o, struct tw_observed *ev, enum tw_direction d
 
 /* ---- 3.4, 3.5: frames under a session (spec section 8.6) -------------------------------------------------------------- */
 
-static void remember(uint8_t list[][TW_SESSION_NONCE_LEN], size_t *n, const uint8_t *nonce)
+static void remember_client_nonce(tw_observer *o, const uint8_t *nonce)
 {
-    if (*n > 0 && memcmp(list[0], nonce, TW_SESSION_NONCE_LEN) == 0)
+    if (o->n_client_nonces > 0 && memcmp(o->client_nonces[0], nonce, TW_SESSION_NONCE_LEN) == 0)
         return;
-    size_t keep = *n < TW__N_REMEMBERED ? *n : TW__N_REMEMBERED - 1;
-    memmove(list[1], list[0], keep * TW_SESSION_NONCE_LEN);
-    memcpy(list[0], nonce, TW_SESSION_NONCE_LEN);
-    *n = keep + 1;
+    size_t keep = o->n_client_nonces < TW__N_REMEMBERED ? o->n_client_nonces : TW__N_REMEMBERED - 1;
+    memmove(o->client_nonces[1], o->client_nonces[0], keep * TW_SESSION_NONCE_LEN);
+    memcpy(o->client_nonces[0], nonce, TW_SESSION_NONCE_LEN);
+    o->n_client_nonces = keep + 1;
 }
 
-/* A new session is tried first; older ones stay until they are pushed out, since frames under them may still come. */
+/* The place of a session in the list, or n_sessions. */
+static size_t place_of_session(const tw_observer *o, const uint8_t key[TW_KEY_LEN])
+{
+    size_t i = 0;
+    while (i < o->n_sessions && !tw__equal(o->sessions[i].key, key, TW_KEY_LEN))
+        i++;
+    return i;
+}
+
+/* The newest session is tried first; older ones stay until they are pushed out, since frames under them may still come.
+ * @return NULL: it was known */
 static const struct tw_session_secret *add_session(tw_observer *o, const struct tw_session_secret *secret)
 {
-    size_t keep = o->n_sessions < TW__N_REMEMBERED ? o->n_sessions : TW__N_REMEMBERED - 1;
-    memmove(o->sessions + 1, o->sessions, keep * sizeof *o->sessions);
-    o->sessions[0] = (struct tw__session){.secret = *secret};
-    o->n_sessions = keep + 1;
+    size_t place = place_of_session(o, secret->key);
+    bool known = place < o->n_sessions;
+    if (place == TW__N_REMEMBERED)
+        place--;
+    memmove(o->sessions + 1, o->sessions, place * sizeof *o->sessions);
+    o->sessions[0] = *secret;
+    if (place == o->n_sessions)
+        o->n_sessions++;
     o->closed_handshake = o->half_handshake = false;
-    for (int i = 0; i < 2; i++) /* the session that opened the last frame has moved */
-        if (o->streams[i].preferred + 1 < o->n_sessions)
-            o->streams[i].preferred++;
-    return &o->sessions[0].secret;
-}
-
-static bool knows_session(const tw_observer *o, const uint8_t key[TW_KEY_LEN])
-{
-    for (size_t i = 0; i < o->n_sessions; i++)
-        if (tw__equal(o->sessions[i].secret.key, key, TW_KEY_LEN))
-            return true;
-    return false;
+    for (int i = 0; i < 2; i++) { /* the session that opened the last frame has moved */
+        size_t *preferred = &o->streams[i].preferred;
+        if (*preferred < place)
+            ++*preferred;
+        else if (*preferred == place && known)
+            *preferred = 0;
+    }
+    return known ? NULL : &o->sessions[0];
 }
 
 static bool proves(tw_observer *o, const uint8_t *proof, const uint8_t *nonce)
@@ -425,7 +434,7 @@ static void learn_session(tw_observer *o, struct tw_observed *ev, enum tw_versio
     struct tw_session_secret secret = {.version = v};
     memcpy(secret.client_nonce, client_nonce, TW_SESSION_NONCE_LEN);
     int rc = tw_session_derive(secret.key, o->ring->crypto, v, local_key(o, o->local), client_nonce, resp);
-    if (note_ours(o, rc) == TW_OK && !knows_session(o, secret.key))
+    if (note_ours(o, rc) == TW_OK)
         ev->session = add_session(o, &secret);
     tw__wipe(&secret, sizeof secret);
 }
@@ -434,7 +443,7 @@ static void learn_from_start(tw_observer *o, struct tw_observed *ev, enum tw_ver
 {
     if (payload.len < TW_SESSION_NONCE_LEN)
         return;
-    remember(o->client_nonces, &o->n_client_nonces, payload.data);
+    remember_client_nonce(o, payload.data);
     if (!o->has_orphan || !proves(o, o->orphan + TW_SESSION_NONCE_LEN, payload.data))
         return;
     o->has_orphan = o->half_handshake = false;
@@ -447,19 +456,10 @@ static void learn_from_resp(tw_observer *o, struct tw_observed *ev, enum tw_vers
         return;
     const uint8_t *client_nonce = proven_client_nonce(o, payload.data + TW_SESSION_NONCE_LEN);
     o->half_handshake = o->has_orphan = client_nonce == NULL;
-    remember(o->device_nonces, &o->n_device_nonces, payload.data);
     if (client_nonce != NULL)
         learn_session(o, ev, v, client_nonce, payload.data);
     else
         memcpy(o->orphan, payload.data, sizeof o->orphan);
-}
-
-static void learn_from_finish(tw_observer *o, struct tw_span payload)
-{
-    if (payload.len < TW_SESSION_FINISH_LEN || o->n_sessions == 0 || o->n_device_nonces == 0)
-        return;
-    if (proves(o, payload.data, o->device_nonces[0]))
-        o->sessions[0].confirmed = true;
 }
 
 static void open_handshake(tw_observer *o, struct tw_observed *ev, enum tw_version v, enum tw_direction dir)
@@ -475,8 +475,6 @@ static void open_handshake(tw_observer *o, struct tw_observed *ev, enum tw_versi
             learn_from_start(o, ev, v, m->payload);
         if (m->command == TW_CMD_SESS_KEY_NEG_RESP)
             learn_from_resp(o, ev, v, m->payload);
-        if (m->command == TW_CMD_SESS_KEY_NEG_FINISH)
-            learn_from_finish(o, m->payload);
     } else if (rc == TW_E_NO_KEY) {
         fail_without_key(o, ev, TW_CHECK_UNCHECKED);
     } else if (rc == TW_E_INTEGRITY) {
@@ -495,11 +493,11 @@ static int open_session(tw_observer *o, struct tw_message *m, const struct tw_fr
         return TW_E_NO_SESSION;
     if (s->preferred >= o->n_sessions)
         s->preferred = 0;
-    int rc = open_with(o, m, f, v, dir, o->sessions[s->preferred].secret.key);
+    int rc = open_with(o, m, f, v, dir, o->sessions[s->preferred].key);
     for (size_t i = 0; rc == TW_E_INTEGRITY && i < o->n_sessions; i++) {
         if (i == s->preferred)
             continue;
-        rc = open_with(o, m, f, v, dir, o->sessions[i].secret.key);
+        rc = open_with(o, m, f, v, dir, o->sessions[i].key);
         if (rc != TW_E_INTEGRITY)
             s->preferred = i;
     }
@@ -655,8 +653,8 @@ static void find_direction_inside(tw_observer *o, struct tw_observed *ev)
         return;
     ev->direction_known = true;
     ev->direction = TW_FROM_DEVICE;
-    const uint8_t *key = ev->key_kind == TW_KEY_SESSION ? o->sessions[o->streams[o->active].preferred].secret.key
-                                                        : local_key(o, o->local);
+    const uint8_t *key =
+        ev->key_kind == TW_KEY_SESSION ? o->sessions[o->streams[o->active].preferred].key : local_key(o, o->local);
     open_with(o, &ev->message, &ev->frame, TW_V35, TW_FROM_DEVICE, key);
 }
 
