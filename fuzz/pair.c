@@ -47,9 +47,11 @@ static bool is_blank(uint8_t c)
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-/* The object without the blanks around it, which do not travel. */
+/* The object without the blanks around it and the NULs behind it, which do not travel. */
 static struct tw_span trimmed(struct tw_span s)
 {
+    while (s.len > 0 && s.data[s.len - 1] == '\0')
+        s.len--;
     while (s.len > 0 && is_blank(s.data[0]))
         s.data++, s.len--;
     while (s.len > 0 && is_blank(s.data[s.len - 1]))
