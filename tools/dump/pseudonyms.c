@@ -21,19 +21,19 @@ struct name {
     uint8_t *original, *renamed; /* one allocation */
     size_t len;
     bool identifies;
-    size_t next; /* of those that are searched inside other text: its place + 1 */
+    size_t next; /* of those that are searched and begin alike: its place + 1 */
 };
 
 struct pseudonyms {
     struct name *names;
     size_t n, cap;
-    size_t *slots;                /* 2 * cap, by hash of the original: place in names + 1, 0 for none */
-    size_t searched;              /* the first of them: its place + 1 */
+    size_t *slots;  /* 2 * cap, by hash of the original: place in names + 1, 0 for none */
+    size_t *begins; /* 2 * cap, of those that are searched inside other text, by hash of their beginning */
     struct ip_address *addresses; /* original of number i + 1 */
     size_t n_addresses, cap_addresses;
 };
 
-/* Members whose values identify a person, a device, a product or a network, in lower case. Spec sections 5 and 7.3. */
+/* Members whose values identify a person, a device, a product or a network: lower case, sorted. Spec sections 5 and 7.3. */
 static const char *const members[] = {
     "account",    "address",   "authkey",  "bssid",    "cid",       "cids",     "city",     "dev_id", "dev_uuid",
     "deviceid",   "devid",     "did",      "email",    "gw_id",     "gwid",     "hid",      "home",   "home_id",
@@ -59,6 +59,7 @@ void pseudonyms_free(struct pseudonyms *p)
     }
     free(p->names);
     free(p->slots);
+    free(p->begins);
     free(p->addresses);
     free(p);
 }
@@ -73,13 +74,24 @@ static void write_name(uint8_t *out, size_t len, size_t number)
         memcpy(out, "rd", 2);
 }
 
+static bool is_searched(const struct name *n)
+{
+    return n->identifies && n->len >= WORTH_SEARCHING;
+}
+
+static size_t hash_of(const uint8_t *data, size_t len)
+{
+    size_t hash = 2166136261u; /* FNV-1a */
+    for (size_t i = 0; i < len; i++)
+        hash = (hash ^ data[i]) * 16777619u;
+    return hash;
+}
+
 /* Where this original stands in the table, or belongs. There is room: at most half of it is taken. */
 static size_t *slot_of(const struct pseudonyms *p, struct tw_span s)
 {
-    size_t hash = 2166136261u, mask = 2 * p->cap - 1; /* FNV-1a */
-    for (size_t i = 0; i < s.len; i++)
-        hash = (hash ^ s.data[i]) * 16777619u;
-    for (;; hash++) {
+    size_t mask = 2 * p->cap - 1;
+    for (size_t hash = hash_of(s.data, s.len);; hash++) {
         size_t *slot = &p->slots[hash & mask];
         const struct name *n = *slot > 0 ? &p->names[*slot - 1] : NULL;
         if (n == NULL || (n->len == s.len && memcmp(n->original, s.data, s.len) == 0))
@@ -93,6 +105,19 @@ static struct name *find_name(const struct pseudonyms *p, struct tw_span s)
     return place > 0 ? &p->names[place - 1] : NULL;
 }
 
+/* All originals that begin with the same bytes as the WORTH_SEARCHING here, and more. */
+static size_t *begin_of(const struct pseudonyms *p, const uint8_t *data)
+{
+    return &p->begins[hash_of(data, WORTH_SEARCHING) & (2 * p->cap - 1)];
+}
+
+static void search_for(struct pseudonyms *p, struct name *n)
+{
+    size_t *begin = begin_of(p, n->original);
+    n->next = *begin;
+    *begin = (size_t)(n - p->names) + 1;
+}
+
 static bool grow(struct pseudonyms *p)
 {
     size_t cap = p->cap == 0 ? 64 : 2 * p->cap;
@@ -100,14 +125,22 @@ static bool grow(struct pseudonyms *p)
     if (names == NULL)
         return false;
     p->names = names;
-    size_t *slots = calloc(2 * cap, sizeof *slots);
-    if (slots == NULL)
+    size_t *slots = calloc(2 * cap, sizeof *slots), *begins = calloc(2 * cap, sizeof *begins);
+    if (slots == NULL || begins == NULL) {
+        free(slots);
+        free(begins);
         return false;
+    }
     free(p->slots);
+    free(p->begins);
     p->slots = slots;
+    p->begins = begins;
     p->cap = cap;
-    for (size_t i = 0; i < p->n; i++)
+    for (size_t i = 0; i < p->n; i++) {
         *slot_of(p, (struct tw_span){names[i].original, names[i].len}) = i + 1;
+        if (is_searched(&names[i]))
+            search_for(p, &names[i]);
+    }
     return true;
 }
 
@@ -141,12 +174,11 @@ struct tw_span pseudonym_of(struct pseudonyms *p, struct tw_span original)
     if (original.len == 0)
         return original;
     struct name *n = name_of(p, original);
-    if (n != NULL && !n->identifies && n->len >= WORTH_SEARCHING) {
-        n->next = p->searched;
-        p->searched = (size_t)(n - p->names) + 1;
-    }
-    if (n != NULL)
+    if (n != NULL && !n->identifies) {
         n->identifies = true;
+        if (is_searched(n))
+            search_for(p, n);
+    }
     return renamed(n);
 }
 
@@ -239,22 +271,31 @@ static bool put_address(struct pseudonyms *p, struct tw_text *out, struct tw_spa
 
 /* ---- JSON ----------------------------------------------------------------------------------------------------------- */
 
+static int compare_member(const void *key, const void *element)
+{
+    const struct tw_span *s = key;
+    const char *name = *(const char *const *)element;
+    size_t len = strlen(name);
+    int c = strncasecmp((const char *)s->data, name, s->len < len ? s->len : len);
+    return c != 0 ? c : (s->len > len) - (s->len < len);
+}
+
 /* Who hides a name behind escapes has something to hide. */
 static bool identifies(struct tw_span member)
 {
-    if (member.len > 0 && memchr(member.data, '\\', member.len) != NULL)
-        return true;
-    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
-        if (strlen(members[i]) == member.len && strncasecmp(members[i], (const char *)member.data, member.len) == 0)
-            return true;
-    return false;
+    if (member.len == 0)
+        return false;
+    return memchr(member.data, '\\', member.len) != NULL ||
+           bsearch(&member, members, sizeof members / sizeof *members, sizeof *members, compare_member) != NULL;
 }
 
 /* The longest original that begins at s.data[at]. */
 static const struct name *original_at(const struct pseudonyms *p, struct tw_span s, size_t at)
 {
     const struct name *longest = NULL;
-    for (size_t place = p->searched; place > 0; place = p->names[place - 1].next) {
+    if (p->cap == 0 || s.len - at < WORTH_SEARCHING)
+        return NULL;
+    for (size_t place = *begin_of(p, s.data + at); place > 0; place = p->names[place - 1].next) {
         const struct name *n = &p->names[place - 1];
         if ((longest == NULL || n->len > longest->len) && n->len <= s.len - at &&
             memcmp(s.data + at, n->original, n->len) == 0)
@@ -285,11 +326,10 @@ static size_t number_len(struct tw_span s, size_t at)
 /* What stands between strings: numbers that identify become 0. */
 static void put_between(struct pseudonyms *p, struct tw_text *out, struct tw_span s, struct tw_span member)
 {
-    bool hidden = identifies(member);
     for (size_t at = 0, n; at<s.len; at += n> 0 ? n : 1) {
         n = number_len(s, at);
         struct tw_span part = {s.data + at, n > 0 ? n : 1};
-        if ((hidden && n >= LONG_ENOUGH) || (n >= ID_LIKE && find_name(p, part) != NULL))
+        if ((n >= LONG_ENOUGH && identifies(member)) || (n >= ID_LIKE && find_name(p, part) != NULL))
             tw_text_put(out, "0");
         else
             tw_text_put_span(out, part);

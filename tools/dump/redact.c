@@ -21,8 +21,8 @@ enum {
     FRAME_MAX = BODY_MAX + 65536,
     HEADERS_MAX = 14 + 40 + 20,
     SEGMENT_MAX = 1400,
-    DATAGRAM_MAX = 65507, /* of IPv4 */
-    FIRST_SEQ = 1000,
+    DATAGRAM_MAX = 65507,   /* of IPv4 */
+    SEQ_APART = 0x01000003, /* of TCP, between connections */
 };
 
 /* A key of the original and the one that takes its place. */
@@ -35,8 +35,8 @@ struct new_key {
 };
 
 struct redacted_flow {
-    size_t key; /* in keys */
-    bool begun, has_session;
+    size_t key;                         /* in keys */
+    bool begun, has_start, has_session; /* a START was written; RESP was, too */
     uint8_t client_nonce[TW_SESSION_NONCE_LEN], device_nonce[TW_SESSION_NONCE_LEN], session[TW_KEY_LEN];
     uint32_t seq[2]; /* of TCP, per side */
 };
@@ -223,8 +223,8 @@ static struct redacted_flow *flow_of(const struct seen *s)
     if (f == NULL)
         return NULL;
     f->key = TW_NO_INDEX;
-    f->seq[0] = FIRST_SEQ;
-    f->seq[1] = 9 * FIRST_SEQ;
+    f->seq[0] = (uint32_t)c->number * SEQ_APART; /* or ports that are used again would look like repeated packets */
+    f->seq[1] = f->seq[0] + SEQ_APART / 2;
     return c->redacted = f;
 }
 
@@ -242,14 +242,6 @@ static bool choose_key(struct redact *r, const struct seen *s, struct redacted_f
     return true;
 }
 
-static void negotiate(struct redact *r, struct redacted_flow *f, enum tw_version v)
-{
-    next_nonce(r, f->client_nonce, sizeof f->client_nonce);
-    next_nonce(r, f->device_nonce, sizeof f->device_nonce);
-    f->has_session =
-        tw_session_derive(f->session, r->crypto, v, r->keys[f->key].key, f->client_nonce, f->device_nonce) == TW_OK;
-}
-
 /* Seal m into r->frame. @return its length, 0 if it cannot be */
 static size_t seal(struct redact *r, const struct tw_message *m, const uint8_t *key)
 {
@@ -259,48 +251,68 @@ static size_t seal(struct redact *r, const struct tw_message *m, const uint8_t *
     return tw_message_seal(r->frame, FRAME_MAX, &len, r->crypto, m, key, nonce) == TW_OK ? len : 0;
 }
 
-/* The payload of a handshake message between the new names. */
-static struct tw_span handshake_payload(struct redact *r, struct redacted_flow *f, uint32_t command,
-                                        uint8_t out[TW_SESSION_RESP_LEN])
+static void put_message(struct redact *r, struct conversation *c, struct redacted_flow *f, const struct tw_message *m,
+                        const uint8_t *key, uint64_t time_ns)
 {
-    const uint8_t *key = r->keys[f->key].key;
-    switch (command) {
-    case TW_CMD_SESS_KEY_NEG_START: return (struct tw_span){f->client_nonce, sizeof f->client_nonce};
-    case TW_CMD_SESS_KEY_NEG_RESP:
-        memcpy(out, f->device_nonce, sizeof f->device_nonce);
-        tw_session_proof(out + sizeof f->device_nonce, r->crypto, key, f->client_nonce);
-        return (struct tw_span){out, TW_SESSION_RESP_LEN};
-    default:
-        tw_session_proof(out, r->crypto, key, f->device_nonce);
-        return (struct tw_span){out, TW_SESSION_FINISH_LEN};
-    }
+    size_t len = seal(r, m, key);
+    if (len == 0)
+        r->n_left_out++;
+    else
+        put_frame(r, c, f, m->direction, len, time_ns);
 }
 
-/* The handshake was not captured, or could not be opened: put one in front, or nobody could read on. */
-static void put_handshake(struct redact *r, const struct seen *s, struct redacted_flow *f, enum tw_version v)
+/* A message of a handshake, between the new names. */
+static void put_step(struct redact *r, struct conversation *c, struct redacted_flow *f, struct tw_message m,
+                     uint64_t time_ns)
 {
-    static const uint32_t commands[] = {TW_CMD_SESS_KEY_NEG_START, TW_CMD_SESS_KEY_NEG_RESP,
-                                        TW_CMD_SESS_KEY_NEG_FINISH};
-    negotiate(r, f, v);
-    for (size_t i = 0; i < 3; i++) {
+    uint8_t payload[TW_SESSION_RESP_LEN];
+    const uint8_t *key = r->keys[f->key].key;
+    m.payload = (struct tw_span){payload, TW_SESSION_FINISH_LEN};
+    switch (m.command) {
+    case TW_CMD_SESS_KEY_NEG_START:
+        next_nonce(r, f->client_nonce, sizeof f->client_nonce);
+        f->has_start = true;
+        m.payload = (struct tw_span){f->client_nonce, sizeof f->client_nonce};
+        break;
+    case TW_CMD_SESS_KEY_NEG_RESP:
+        next_nonce(r, f->device_nonce, sizeof f->device_nonce);
+        f->has_session =
+            tw_session_derive(f->session, r->crypto, m.version, key, f->client_nonce, f->device_nonce) == TW_OK;
+        memcpy(payload, f->device_nonce, sizeof f->device_nonce);
+        tw_session_proof(payload + sizeof f->device_nonce, r->crypto, key, f->client_nonce);
+        m.payload.len = TW_SESSION_RESP_LEN;
+        break;
+    default: tw_session_proof(payload, r->crypto, key, f->device_nonce);
+    }
+    put_message(r, c, f, &m, key, time_ns);
+}
+
+/* What comes before this command in a handshake, as far as it was not captured or could not be opened: made up, or nobody
+ * could read on. */
+static void put_handshake_before(struct redact *r, const struct seen *s, struct redacted_flow *f, enum tw_version v,
+                                 uint32_t command)
+{
+    const bool missing[] = {!f->has_start, !f->has_session, !f->has_session};
+    for (uint32_t next = TW_CMD_SESS_KEY_NEG_START; next < command && next <= TW_CMD_SESS_KEY_NEG_FINISH; next++) {
         struct tw_message m;
-        uint8_t payload[TW_SESSION_RESP_LEN];
-        enum tw_direction dir = i == 1 ? TW_FROM_DEVICE : TW_TO_DEVICE;
-        tw_message_init(&m, v, dir, (uint32_t)i, commands[i]);
-        m.payload = handshake_payload(r, f, commands[i], payload);
-        put_frame(r, s->conversation, f, dir, seal(r, &m, r->keys[f->key].key), s->record.time_ns);
+        bool by_device = next == TW_CMD_SESS_KEY_NEG_RESP;
+        tw_message_init(&m, v, by_device ? TW_FROM_DEVICE : TW_TO_DEVICE, 0, next);
+        if (missing[next - TW_CMD_SESS_KEY_NEG_START])
+            put_step(r, s->conversation, f, m, s->record.time_ns);
     }
 }
 
 /* ---- Messages --------------------------------------------------------------------------------------------------------- */
 
-static struct tw_span rewritten(struct redact *r, struct tw_span payload)
+/* @return false: there is no room for it, since addresses became longer */
+static bool rewrite(struct redact *r, struct tw_span *payload)
 {
     struct tw_text text = {.data = r->body, .cap = BODY_MAX};
-    if (payload.len == 0)
-        return payload;
-    pseudonyms_rewrite(r->names, &text, payload);
-    return (struct tw_span){(const uint8_t *)text.data, text.overflow ? 0 : text.len};
+    if (payload->len == 0)
+        return true;
+    pseudonyms_rewrite(r->names, &text, *payload);
+    *payload = (struct tw_span){(const uint8_t *)text.data, text.len};
+    return !text.overflow;
 }
 
 static void begin_connection(struct redact *r, struct conversation *c, struct redacted_flow *f, uint64_t time_ns)
@@ -321,8 +333,7 @@ static bool redact_clear(struct redact *r, struct seen *s, struct redacted_flow 
     struct tw_message m = s->observed->message;
     if (s->conversation->key_index != TW_NO_INDEX || m.encrypted || tw_version_traits(m.version)->negotiates)
         return false;
-    m.payload = rewritten(r, m.payload);
-    size_t len = seal(r, &m, NULL);
+    size_t len = rewrite(r, &m.payload) ? seal(r, &m, NULL) : 0;
     if (len > 0)
         put_frame(r, s->conversation, f, m.direction, len, s->record.time_ns);
     return len > 0;
@@ -332,7 +343,6 @@ static void redact_message(struct redact *r, struct seen *s)
 {
     struct redacted_flow *f = flow_of(s);
     struct conversation *c = s->conversation;
-    uint8_t payload[TW_SESSION_RESP_LEN];
     if (f == NULL || c->device_side < 0) {
         r->n_left_out++;
         return;
@@ -345,28 +355,20 @@ static void redact_message(struct redact *r, struct seen *s)
         return;
     }
     struct tw_message m = s->observed->message;
-    bool negotiates = tw_version_traits(m.version)->negotiates, handshake = tw_command_is_handshake(m.command);
-    const uint8_t *key = r->keys[f->key].key;
-    if (negotiates && handshake) {
-        if (m.command == TW_CMD_SESS_KEY_NEG_START)
-            negotiate(r, f, m.version);
-        else if (!f->has_session)
-            put_handshake(r, s, f, m.version);
-        m.payload = handshake_payload(r, f, m.command, payload);
-    } else {
-        if (negotiates && !f->has_session)
-            put_handshake(r, s, f, m.version);
-        if (negotiates && s->observed->key_kind == TW_KEY_SESSION)
-            key = f->session;
-        m.payload = rewritten(r, m.payload);
-    }
     if (m.header.source > 1)
         m.header.source = 2 + (uint32_t)(c->number & 0xffff); /* a client's random id */
-    size_t len = seal(r, &m, key);
-    if (len == 0)
-        r->n_left_out++;
+    bool negotiates = tw_version_traits(m.version)->negotiates, handshake = tw_command_is_handshake(m.command);
+    if (negotiates)
+        put_handshake_before(r, s, f, m.version, handshake ? m.command : UINT32_MAX);
+    if (negotiates && handshake) {
+        put_step(r, c, f, m, s->record.time_ns);
+        return;
+    }
+    bool in_session = negotiates && s->observed->key_kind == TW_KEY_SESSION;
+    if (rewrite(r, &m.payload))
+        put_message(r, c, f, &m, in_session ? f->session : r->keys[f->key].key, s->record.time_ns);
     else
-        put_frame(r, c, f, m.direction, len, s->record.time_ns);
+        r->n_left_out++;
 }
 
 static void redact_discovery(struct redact *r, struct seen *s)
@@ -379,8 +381,7 @@ static void redact_discovery(struct redact *r, struct seen *s)
     }
     if (m.version == TW_V34)
         m.version = TW_V33; /* its announcements have a CRC */
-    m.payload = rewritten(r, m.payload);
-    size_t len = seal(r, &m, key);
+    size_t len = rewrite(r, &m.payload) ? seal(r, &m, key) : 0;
     if (len == 0 || len > DATAGRAM_MAX)
         r->n_left_out++;
     else
