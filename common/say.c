@@ -10,7 +10,7 @@
 #include <string.h>
 
 static const char *program = "tuyawire";
-static bool status_shown;
+static bool status_shown, silent;
 
 /* see common/say.h */
 int why_set(struct why *why, const char *format, ...)
@@ -32,6 +32,11 @@ void say_program(const char *name)
             (void)!open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
 }
 
+void say_nothing(void)
+{
+    silent = true;
+}
+
 void say_status(const char *text)
 {
     if (text != NULL)
@@ -44,6 +49,8 @@ void say_status(const char *text)
 
 static void say(const char *format, va_list args)
 {
+    if (silent)
+        return;
     say_status(NULL);
     fflush(stdout); /* so that both streams of a terminal or a log file tell one story */
     fprintf(stderr, "%s: ", program);

@@ -37,6 +37,9 @@ int why_set(struct why *why, const char *format, ...) SAY_FORMAT(2, 3);
  * next socket would take their number, and what is printed would go to a device. */
 void say_program(const char *name);
 
+/** From now on messages are not printed: for tests and harnesses, which cause thousands of them. */
+void say_nothing(void);
+
 /** "<program>: <message>" and a newline on stderr. */
 void say_warn(const char *format, ...) SAY_FORMAT(1, 2);
 

@@ -1,13 +1,14 @@
 /* dump.c - a capture in, records out: each is JSON, the same every time, and memory stays bounded.
  *
  * Reaches: everything of tools/dump but libpcap: link layers, IP, TCP, observer, discovery, verdicts, and the writers
- * of JSON, text and CSV. Input: a pcap file. */
+ * of every form but --redact and fields. Input: a pcap file. */
 #define _POSIX_C_SOURCE 200809L
 #include "common/fuzz.h"
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "common/pcap.h"
 #include "output.h"
 
 const struct fuzz_harness fuzz_harness = {
@@ -16,13 +17,13 @@ const struct fuzz_harness fuzz_harness = {
     .form = FUZZ_CAPTURE,
 };
 
-enum { FILE_HEADER = 24, PACKET_HEADER = 16, PACKETS_MAX = 400, MEMORY_MAX = 16 << 20 };
+enum { MEMORY_MAX = 16 << 20, N_OUTPUTS = 6 }; /* bytes */
 
 static tw_keyring *ring;
 static int nowhere;
 
 struct reader {
-    struct output *outputs[3];
+    struct output *outputs[N_OUTPUTS];
     struct record_buffer line;
     uint64_t fold, records;
 };
@@ -44,7 +45,7 @@ static void seen(void *ctx, struct seen *s)
         fuzz_gates.version = (unsigned)s->record.version;
     if (s->record.framing >= 0) /* not what is said about a connection */
         fuzz_gate(s->record.integrity == RECORD_INTEGRITY_OK);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < N_OUTPUTS; i++)
         if (r->outputs[i] != NULL)
             r->outputs[i]->seen(r->outputs[i], s);
 }
@@ -52,7 +53,7 @@ static void seen(void *ctx, struct seen *s)
 static void closed(void *ctx, struct conversation *c, uint64_t time_ns)
 {
     struct reader *r = ctx;
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < N_OUTPUTS; i++)
         if (r->outputs[i] != NULL && r->outputs[i]->closed != NULL)
             r->outputs[i]->closed(r->outputs[i], c, time_ns);
 }
@@ -63,32 +64,17 @@ static void warn(void *ctx, const char *text)
     CHECK(text != NULL);
 }
 
-static uint32_t number(const uint8_t *p, bool swapped)
-{
-    uint32_t little = (uint32_t)p[3] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[1] << 8 | p[0];
-    uint32_t big = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-    return swapped ? big : little;
-}
-
 static uint64_t read_capture(struct reader *r, const uint8_t *data, size_t size, uint8_t fill)
 {
     fuzz_fill(fill);
     const struct decode_config config = {.ring = ring, .want_bodies = true, .limits = {65536, 1 << 20}};
     const struct decode_sink sink = {r, seen, closed, warn};
-    bool swapped = data[0] == 0xa1;
-    int link_type = (int)(number(data + 20, swapped) & 0xffff);
+    struct pcap file = pcap_open(data, size);
+    struct pcap_packet packet;
     struct decoder *d = decode_new(&config, &sink);
     CHECK(d != NULL);
-    size_t at = FILE_HEADER;
-    for (int n = 0; n < PACKETS_MAX && size - at >= PACKET_HEADER; n++) {
-        size_t len = number(data + at + 8, swapped);
-        uint64_t time_ns =
-            number(data + at, swapped) * 1000000000ull + number(data + at + 4, swapped) % 1000000 * 1000ull;
-        at += PACKET_HEADER;
-        if (len > size - at)
-            len = size - at;
-        decode_packet(d, link_type, (struct tw_span){data + at, len}, time_ns);
-        at += len;
+    while (pcap_next(&packet, &file)) {
+        decode_packet(d, file.link_type, packet.data, packet.time_ns);
         CHECK(decode_memory(d) <= MEMORY_MAX);
     }
     decode_finish(d);
@@ -99,7 +85,7 @@ static uint64_t read_capture(struct reader *r, const uint8_t *data, size_t size,
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (size < FILE_HEADER || size > (1 << 18))
+    if (size < PCAP_FILE_HEADER || size > (1 << 18))
         return 0;
     if (ring == NULL) {
         CHECK(tw_keyring_new(&ring) == TW_OK);
@@ -107,18 +93,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
               TW_OK);
         nowhere = open("/dev/null", O_WRONLY);
         CHECK(nowhere >= 0);
+        say_nothing();
     }
     struct why why;
     struct reader first = {0}, again = {0};
-    struct out outs[3];
-    for (int i = 0; i < 3; i++)
+    struct out outs[N_OUTPUTS];
+    for (int i = 0; i < N_OUTPUTS; i++)
         CHECK(out_init(&outs[i], nowhere) == 0);
     first.outputs[0] = output_json(&outs[0]);
     first.outputs[1] = output_text(&outs[1], false, size % 3, size % 2 == 0);
     CHECK(output_csv(&first.outputs[2], &outs[2], &why) == 0);
+    first.outputs[3] = output_stats(&outs[3]);
+    CHECK(output_plot(&first.outputs[4], "/dev/null", &why) == 0);
+    CHECK(output_exported(&first.outputs[5], "/dev/null", &why) == 0);
     uint64_t fold = read_capture(&first, data, size, 0x5a);
     CHECK(read_capture(&again, data, size, 0xa5) == fold && again.records == first.records);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < N_OUTPUTS; i++) {
         if (first.outputs[i]->finish != NULL)
             first.outputs[i]->finish(first.outputs[i], &why);
         first.outputs[i]->free(first.outputs[i]);

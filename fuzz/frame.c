@@ -177,8 +177,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     tell(&whole, whole.at);
     CHECK(whole.at <= size);
 
-    /* Mostly a few large pieces, for speed; byte by byte for one input in sixteen, and for the shortest. */
-    bool byte_by_byte = size <= 32 || hash % 16 == 0;
+    /* Mostly a few large pieces, for speed; byte by byte for one input in sixty-four, and for the shortest. */
+    bool byte_by_byte = size <= 32 || hash % 64 == 0;
     size_t piece_max = byte_by_byte ? 1 : size / 4 + 1;
     CHECK(story_of(data, size, &rules, piece_max, hash) == whole.fold);
     return 0;

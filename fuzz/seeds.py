@@ -15,6 +15,21 @@ VERSIONS = ["3.1", "3.2", "3.3", "3.4", "3.5"]
 FROM_DEVICE, STRICT, SMALL_LIMIT, NO_LIMIT = 0x08, 0x10, 0x20, 0x40
 TO, FROM, MESSAGE, TIME, CONNECT, CLOSE, DPS, HANDSHAKE, PIECES, ACT = range(10)  # common/tape.h
 ID = b"fake0000000000000000id"
+HOUSEHOLD = (  # fuzz/pseudonyms.c knows whose kettle it is
+    ("control", b'{"devId":"' + ID + b'","uid":"eu1588001234567abcDE","t":"1700000000","dps":{"1":true,"19":1084}}'),
+    ("announcement", b'{"ip":"192.168.1.30","gwId":"' + ID + b'","active":2,"ability":0,"mode":0,"encrypt":true,"productKey":"keyabcdefgh12345",'
+     b'"version":"3.3","token":true,"uuid":"fakeuuid00000055"}'),
+    ("in-other-text", b'{"dps":{"101":"Kettle of ours","102":"on Kettle of ours, ' + ID + b'","103":"0123456789abcdef"},"name":"Kettle"}'),
+    ("names-of-members", b'{"' + ID + b'":{"d8:1f:12:aa:bb:cc":1},"data":{"cids":["fakecid000000001",2],"eu1588001234567abcDE":"x"}}'),
+    ("addresses", b'{"ip":"fe80::1","host":"255.255.255.255","a":"192.0.2.1","mac":"d8:1f:12:aa:bb:cc","b":"::"}'),
+    ("numbers", b'{"uid":1588001234567,"lat":52.5200066,"home_id":-12,"t":1700000000,"dps":{"18":1588001234567,"9":0}}'),
+    ("behind-escapes", b'{"\\u0064evId":"someone0000000000001","x":"\\"' + ID + b'\\"","ssid":"a\\\\","y":"\\u00e9"}'),
+    ("measurement", b'{"protocol":4,"t":1700000000,"data":{"dps":{"6":"CPQAJ7gAA+g=","7":"CPQAJ7gA","17":"aGVsbG8gd29ybGQ="}}}'),
+    ("in-words", b'{"dps":{"101":"my_garage","102":"the_kitchen.plug","lamp":1,"kitchen_2":"lamp","garage":true,"clamp":"garages"}}'),
+    ("with-blanks", b'{ "uid" : "someone0000000000001" ,\n "gwId"\t:\r\n["another0000000000002", 15880012345 ] }'),
+    ("many-names", b'{"nearby":[' + b",".join(b'"one-of-many-%04d"' % i for i in range(100)) + b'],"uid":"one-of-many-0007","x":"my_garage"}'),
+    ("error-text", b"json obj data unvalid"), ("no-text", b"\x01\x02" + ID), ("nuls-behind", b'{"gwId":"' + ID + b'"}\0\0'),
+)
 FILTERS = (
     ("command-and-value", "cmd == CONTROL && dp.19 > 500"), ("words", 'not error and (version == 3.5 or device == "x")'),
     ("contains", 'src contains "192.0.2."'), ("code", "dp.cur_power >= 60.0"), ("member", 'json.data.cid == "a1"'),
@@ -377,6 +392,8 @@ def texts(corpus, vectors):
     for i in range(9):  # 0: no parameters; each value of each parameter of a query
         corpus.put("control", f"journal-asked-{i}", bytes([GET * len(PATHS) + PATHS.index("journal"), i]))
         corpus.put("control", f"list-asked-{i}", bytes([GET * len(PATHS) + PATHS.index("devices"), i]))
+    for name, text in HOUSEHOLD:
+        corpus.put("pseudonyms", name, text)
     for name, text in FILTERS:
         corpus.put("filter", name, text.encode())
     frame = bytes.fromhex("000055aa" "00000000" "00000009" "0000000c" "00000000" "b051ab03" "0000aa55")
@@ -471,6 +488,10 @@ def conversation(steps, cut=None, glue=False):
 
 
 def captures(corpus, vectors):
+    """For dump and redact."""
+    def put(name, packets):
+        corpus.put("dump", name, PCAP + b"".join(packets))
+        corpus.put("redact", name, PCAP + b"".join(packets))
     for c, version in enumerate(VERSIONS):
         name = "v" + version.replace(".", "")
         if c < 3:
@@ -483,17 +504,21 @@ def captures(corpus, vectors):
             steps = [(s["direction"] == "to_device", bytes.fromhex(s["frame_hex"]))
                      for s in case["frames"] + case["after"] if len(s["frame_hex"]) < 600][:10]
         packets = conversation(steps)
-        corpus.put("dump", name, PCAP + b"".join(packets))
-        corpus.put("dump", name + "-cut-in-segments", PCAP + b"".join(conversation(steps, cut=20)))
-        corpus.put("dump", name + "-one-lost", PCAP + b"".join(packets[:3] + packets[4:]))
-        corpus.put("dump", name + "-swapped", PCAP + b"".join(packets[:3] + [packets[4], packets[3]] + packets[5:]))
-        corpus.put("dump", name + "-middle-only", PCAP + b"".join(packets[3:-2]))
-        corpus.put("dump", name + "-many-at-once", PCAP + b"".join(conversation([(way, data * 12) for way, data in steps])))
-        corpus.put("dump", name + "-repeated", PCAP + b"".join(p for one in packets for p in (one, one)))
+        put(name, packets)
+        put(name + "-cut-in-segments", conversation(steps, cut=20))
+        put(name + "-one-lost", packets[:3] + packets[4:])
+        put(name + "-swapped", packets[:3] + [packets[4], packets[3]] + packets[5:])
+        put(name + "-middle-only", packets[3:-2])
+        put(name + "-many-at-once", conversation([(way, data * 12) for way, data in steps]))
+        put(name + "-repeated", [p for one in packets for p in (one, one)])
+        put(name + "-ports-used-again", packets + packets)
+        if c >= 3:
+            put(name + "-second-handshake", conversation(steps[:4] + steps[:1] + steps[4:5] + steps[1:3] + steps[4:]))
+            put(name + "-response-first", conversation(steps[1:2] + steps[:1] + steps[2:]))
     sent = b""
     for i, v in enumerate(json.loads((vectors / "discovery.json").read_text())["vectors"]):
         sent += datagram(i * 100, v["udp_port"], bytes.fromhex(v["frame_hex"]))
-    corpus.put("dump", "discovery", PCAP + sent)
+    put("discovery", [sent])
     for length in (64, 65, 300):
         body = b'{"gwId":"' + b"g" * length + b'","devId":"' + b"g" * length + b'"}'
         corpus.put("dump", f"id-of-{length}", PCAP + b"".join(conversation([(True, with_crc(0x0A, body))])))
