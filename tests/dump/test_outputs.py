@@ -327,7 +327,7 @@ class Filter(OutputTest):
                 self.assertEqual(self.count(expression), count)
 
     def test_words_are_no_numbers(self):
-        for expression in ("seq == nan", "seq == inf", "dp.19 == NAN"):
+        for expression in ("json.t == nan", "dp.19 == inf", "dp.19 == NAN"):
             with self.subTest(expression=expression):
                 self.assertEqual(self.count(expression), 0)
         self.assertEqual(self.count("cmd_name contains 7"), 0)
@@ -344,6 +344,16 @@ class Filter(OutputTest):
         for expression in ("cmd == START", "cmd == SESS_KEY_NEG_START", "cmd == 3"):
             self.assertEqual([r["cmd_name"] for r in records("-r", path, *self.devices, "-Y", expression)],
                              ["SESS_KEY_NEG_START"])
+
+    def test_what_a_field_never_says_is_refused(self):
+        for expression, said in {"dir == todevice": "to_device, from_device, broadcast", "version != 3.6": "3.1, 3.2, 3.3, 3.4, 3.5",
+                                 "key == locl": "none, local, session, discovery", "framing == 55AA": "55aa, 6699", "integrity == good": "ok",
+                                 "verdict == lost": "bytes lost", "reply_ms > 1s": "number", "seq == nan": "number", "length < x": "number"}.items():
+            with self.subTest(expression=expression):
+                result = dump("-r", self.capture(), "-Y", expression)
+                self.assertEqual((result.returncode, result.stdout), (2, ""))
+                self.assertIn(said, result.stderr)
+        self.assertEqual(self.count("dir contains device && version >= 3.3 && not dir == broadcast"), self.count("time > 0"))
 
     def test_mistakes_are_explained(self):
         for expression in ("", "cmd ==", "cmd == CONTROL &&", "(cmd == 1", "nonsense == 1", "cmd == 1 cmd == 2", "dp.", "(" * 200,
@@ -452,6 +462,13 @@ class Usage(OutputTest):
                 self.assertEqual((result.returncode, result.stdout), (2, ""))
                 self.assertIn(arguments[0], result.stderr)
                 self.assertIn("another file", result.stderr)
+        for arguments in (("-w", self.path("x"), "--plot", self.path("x")), ("--redact", self.path("x.pcapng"), "-w", self.path("x.devices.json"))):
+            with self.subTest(arguments=arguments):
+                result = dump("-r", path, *arguments)
+                self.assertEqual((result.returncode, result.stdout), (2, ""))
+                self.assertIn("another file", result.stderr)
+                self.assertFalse(Path(arguments[1]).exists())
+        self.assertEqual(dump("-r", path, *self.devices, "-w", "/dev/null", "--plot", "/dev/null").returncode, 0)
         self.assertEqual(Path(path).read_bytes(), before)
         self.path("log").write_text("# mine\n")
         options = ("--key-log", self.path("log"), "--write-key-log", self.path("log"))

@@ -102,6 +102,43 @@ bool field_is_command(const struct field *f)
     return f->base == BASE_CMD || f->base == BASE_CMD_NAME;
 }
 
+bool field_is_number(const struct field *f)
+{
+    return f->base == BASE_TIME || f->base == BASE_FLOW || f->base == BASE_SEQ || f->base == BASE_RETCODE ||
+           f->base == BASE_REPLY_MS || f->base == BASE_LENGTH;
+}
+
+static const char *const dirs[] = {NULL, "to_device", "from_device", "broadcast"};
+static const char *const integrity[] = {"unchecked", "ok", "bad"};
+static const char *const keys[] = {"none", "local", "session", "discovery"};
+
+/* The words of a field that says nothing else, one after the other. NULL: there are no more. */
+static const char *word_of(int base, unsigned i)
+{
+    switch (base) {
+    case BASE_DIR: return i < 3 ? dirs[i + 1] : NULL;
+    case BASE_VERSION: return i < TW_N_VERSIONS ? tw_version_name((enum tw_version)i) : NULL;
+    case BASE_FRAMING: return i == 0 ? "55aa" : i == 1 ? "6699" : NULL;
+    case BASE_INTEGRITY: return i < 3 ? integrity[i] : NULL;
+    case BASE_KEY: return i < 4 ? keys[i] : NULL;
+    case BASE_VERDICT: return i + 1 < N_VERDICTS ? verdict_name((enum verdict_kind)(i + 1)) : NULL;
+    default: return NULL;
+    }
+}
+
+int field_check_value(const struct field *f, const char *value, struct why *why)
+{
+    char list[256] = "";
+    const char *word;
+    for (unsigned i = 0; (word = word_of(f->base, i)) != NULL; i++) {
+        if (strcmp(word, value) == 0)
+            return 0;
+        size_t n = strlen(list);
+        snprintf(list + n, sizeof list - n, "%s%s", i > 0 ? ", " : "", word);
+    }
+    return list[0] == '\0' ? 0 : why_set(why, "%s is never '%.40s': it is one of %s", names[f->base], value, list);
+}
+
 /* ---- Values --------------------------------------------------------------------------------------------------------- */
 
 static void set_text(struct field_value *v, const char *text)
@@ -205,9 +242,6 @@ static void set_hex(struct field_value *v, struct tw_span s)
 
 static void get_plain(struct field_value *v, enum base base, struct seen *s)
 {
-    static const char *const dirs[] = {NULL, "to_device", "from_device", "broadcast"};
-    static const char *const integrity[] = {"unchecked", "ok", "bad"};
-    static const char *const keys[] = {"none", "local", "session", "discovery"};
     const struct record *r = &s->record;
     switch (base) {
     case BASE_TIME: set_fraction(v, r->time_ns / 1000000000u, r->time_ns % 1000000000u / 1000u); break;

@@ -42,5 +42,8 @@ void field_get(struct field_value *out, const struct field *f, struct seen *s);
 /* Does this field want the body of messages parsed? */
 bool field_wants_body(const struct field *f);
 bool field_is_command(const struct field *f);
+bool field_is_number(const struct field *f); /* always, or not there */
+/* May this field ever be equal to that? @return 0; -1 and why, which lists what it can be */
+int field_check_value(const struct field *f, const char *value, struct why *why);
 
 #endif

@@ -157,6 +157,19 @@ static int resolve_command(struct parser *p, struct node *n)
     return n->literal != NULL ? 0 : fail(p, "the filter is too long");
 }
 
+/* What could only be compared in vain is said. @return 0; -1 and why */
+static int check_literal(const struct node *n, const char *name, struct why *why)
+{
+    double ignored;
+    struct tw_span literal = {(const uint8_t *)n->literal, strlen(n->literal)};
+    if (n->op == OP_EQ || n->op == OP_NE)
+        if (field_check_value(&n->field, n->literal, why) != 0)
+            return -1;
+    if (n->op != OP_CONTAINS && field_is_number(&n->field) && !read_number(&ignored, literal))
+        return why_set(why, "%s is a number, and '%.40s' is none", name, n->literal);
+    return 0;
+}
+
 static int parse_comparison(struct parser *p)
 {
     static const struct {
@@ -184,6 +197,8 @@ static int parse_comparison(struct parser *p)
         if (n.literal == NULL)
             return fail(p, "expected a value");
         if (resolve_command(p, &n) != 0)
+            return -1;
+        if (check_literal(&n, name, p->why) != 0)
             return -1;
         break;
     }

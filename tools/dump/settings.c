@@ -252,6 +252,15 @@ static bool same_file(const char *a, const char *b)
            x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
+/* The same for files that need not be there yet. */
+static bool will_be_same(const char *a, const char *b)
+{
+    struct stat x;
+    if (a == NULL || b == NULL || strcmp(a, b) != 0 || a[0] == '\0')
+        return same_file(a, b);
+    return stat(a, &x) != 0 || S_ISREG(x.st_mode); /* /dev/null takes everything */
+}
+
 /* What is opened for writing is empty from then on: never what is to be read. A key log may grow. */
 static int check_output(const struct settings *s, const char *option, const char *path)
 {
@@ -274,8 +283,13 @@ static int check_outputs(const struct settings *s)
                    {"--redact", s->redact_list},
                    {"--write-key-log", s->write_key_log_file}};
     int rc = -1;
-    for (size_t i = 0; rc < 0 && i < sizeof outputs / sizeof outputs[0]; i++)
+    for (size_t i = 0; rc < 0 && i < sizeof outputs / sizeof outputs[0]; i++) {
         rc = check_output(s, outputs[i].option, outputs[i].path);
+        for (size_t k = 0; rc < 0 && k < i; k++)
+            if (will_be_same(outputs[i].path, outputs[k].path))
+                rc = say_usage(outputs[i].option, "%s is written by %s: expected another file", outputs[i].path,
+                               outputs[k].option);
+    }
     return rc;
 }
 
