@@ -145,7 +145,7 @@ static void rewrite(struct pseudonyms *names, struct pairs *pairs, struct tw_spa
     } else if (!tw_is_error_text(was)) {
         CHECK(is.len == was.len);
         for (size_t i = 0; i < is.len; i++)
-            CHECK(is.data[i] == 'x');
+            CHECK(is.data[i] == 'x' || (i == 0 && was.data[0] == '{' && is.data[0] == '{'));
     }
 }
 

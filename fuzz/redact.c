@@ -190,9 +190,10 @@ static void warn(void *ctx, const char *text)
 
 static struct decoder *new_decoder(struct reading *r, tw_keyring **ring, const struct devices *devices)
 {
-    static const size_t entries[] = {0, 1, 2, 3};
-    CHECK(tw_keyring_new(ring) == TW_OK && devices->n <= sizeof entries / sizeof *entries);
+    static size_t entries[CONNECTIONS_MAX]; /* a connection that was never encrypted may get a device of its own */
+    CHECK(tw_keyring_new(ring) == TW_OK && devices->n <= CONNECTIONS_MAX);
     for (size_t i = 0; i < devices->n; i++) {
+        entries[i] = i;
         const struct devices_entry *e = &devices->entries[i];
         struct tw_span id = {(const uint8_t *)e->id, strlen(e->id)};
         CHECK(e->key_state == DEVICES_KEY_OK && tw_keyring_add(*ring, e->key, id, NULL) == TW_OK);

@@ -476,6 +476,7 @@ static void put_json(struct pseudonyms *p, struct tw_text *out, struct tw_span j
     put_between(p, out, (struct tw_span){json.data + at, json.len - at}, member);
 }
 
+/* What begins with a brace has no return code in front, so it goes on to begin with one. */
 void pseudonyms_rewrite(struct pseudonyms *p, struct tw_text *out, struct tw_span body)
 {
     struct tw_span json = body;
@@ -487,6 +488,6 @@ void pseudonyms_rewrite(struct pseudonyms *p, struct tw_text *out, struct tw_spa
         tw_text_put_span(out, json);
     else
         for (size_t i = 0; i < json.len; i++)
-            tw_text_put(out, "x"); /* nobody can say what is in it */
+            tw_text_put(out, i == 0 && json.data[0] == '{' ? "{" : "x"); /* nobody can say what is in it */
     tw_text_put_span(out, (struct tw_span){body.data + json.len, body.len - json.len});
 }

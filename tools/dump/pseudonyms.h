@@ -23,7 +23,8 @@ struct tw_span pseudonym_of(struct pseudonyms *p, struct tw_span original);
 struct ip_address pseudonym_address(struct pseudonyms *p, const struct ip_address *original);
 
 /* A body with new names in it: values of members that identify, texts that may be somebody's, and known originals
- * wherever they stand. What is neither JSON nor one of the usual errors becomes x'es. */
+ * wherever they stand. What is neither JSON nor one of the usual errors becomes x'es, but for a brace at its
+ * beginning. */
 void pseudonyms_rewrite(struct pseudonyms *p, struct tw_text *out, struct tw_span body);
 
 #endif

@@ -198,12 +198,27 @@ static void next_nonce(struct redact *r, uint8_t *out, size_t len)
         out[i] = (uint8_t)n;
 }
 
-static size_t new_key_for(struct redact *r, const struct seen *s)
+/* A key of the keyring has one new key, and so has a device of which no key is known. */
+static size_t find_key(struct redact *r, size_t index, struct tw_span id)
 {
-    size_t index = s->conversation->key_index;
-    for (size_t i = 0; i < r->n_keys; i++)
-        if (index != TW_NO_INDEX && r->keys[i].index == index)
+    for (size_t i = 0; index != TW_NO_INDEX && i < r->n_keys; i++)
+        if (r->keys[i].index == index)
             return i;
+    for (size_t i = 0; id.len > 0 && i < r->n_keys; i++) {
+        struct new_key *k = &r->keys[i];
+        if (k->id.data == id.data && (index == TW_NO_INDEX || k->index == TW_NO_INDEX)) {
+            k->index = index != TW_NO_INDEX ? index : k->index;
+            return i;
+        }
+    }
+    return TW_NO_INDEX;
+}
+
+static size_t new_key_for(struct redact *r, const struct seen *s, struct tw_span id)
+{
+    size_t index = s->conversation->key_index, found = find_key(r, index, id);
+    if (found != TW_NO_INDEX)
+        return found;
     struct new_key *grown = realloc(r->keys, (r->n_keys + 1) * sizeof *grown);
     if (grown == NULL)
         return TW_NO_INDEX;
@@ -230,13 +245,14 @@ static struct redacted_flow *flow_of(const struct seen *s)
 
 static bool choose_key(struct redact *r, const struct seen *s, struct redacted_flow *f)
 {
+    struct tw_span id = pseudonym_of(r->names, s->record.device); /* the same text for the same device */
     if (f->key == TW_NO_INDEX)
-        f->key = new_key_for(r, s);
+        f->key = new_key_for(r, s, id);
     if (f->key == TW_NO_INDEX)
         return false;
     struct new_key *k = &r->keys[f->key];
     if (k->id.len == 0)
-        k->id = pseudonym_of(r->names, s->record.device);
+        k->id = id;
     if (s->record.version >= 0)
         k->version = s->record.version;
     return true;
