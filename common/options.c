@@ -210,10 +210,13 @@ int opt_seconds(uint64_t *out_ms, const char *text, uint32_t max_s, struct why *
     ms *= 1000;
     if (*p == '.') {
         p++;
+        bool more = false;
         for (uint64_t unit = 100; *p >= '0' && *p <= '9'; p++, unit /= 10) {
             ms += unit * (uint64_t)(*p - '0');
+            more = more || (unit == 0 && *p != '0');
             has_digits = true;
         }
+        ms += more; /* 0 often means never: nothing but 0 becomes it */
     }
     if (!has_digits || *p != '\0' || ms > (uint64_t)max_s * 1000)
         return why_set(why, "expected seconds from 0 to %lu, like 5 or 0.5, got '%s'", (unsigned long)max_s, text);

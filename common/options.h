@@ -82,7 +82,7 @@ int opt_address(struct opt_address *out, const char *text, int default_port, str
 /** A whole number from min to max. */
 int opt_integer(int64_t *out, const char *text, int64_t min, int64_t max, struct why *why);
 
-/** Seconds with an optional fraction ("0.5") as milliseconds; at most max_s seconds. */
+/** Seconds with an optional fraction ("0.5") as milliseconds, rounded up; at most max_s seconds. */
 int opt_seconds(uint64_t *out_ms, const char *text, uint32_t max_s, struct why *why);
 
 /** How messages name the option whose val getopt_long() has returned: "--port", "-P, --protocol". */

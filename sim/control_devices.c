@@ -180,8 +180,13 @@ static void load_get(struct control *c, struct device *d, const struct http_requ
 {
     struct plug *p = plug_of(d, rq, r);
     uint64_t relay = 0;
-    if (p != NULL && query_number(rq, "relay", &relay, r))
-        load_reply(c, p, relay <= UINT32_MAX ? (uint32_t)relay : UINT32_MAX, r);
+    if (p == NULL || !query_number(rq, "relay", &relay, r))
+        return;
+    if (relay > UINT32_MAX || !plug_has_outlet(p, (uint32_t)relay))
+        reply_error(r, 404, "no_such_outlet", "data point %llu is no metered outlet of this device",
+                    (unsigned long long)relay);
+    else
+        load_reply(c, p, (uint32_t)relay, r);
 }
 
 /* {"watts":60.0,"pf":0.9}, {"appliance":"kettle","delay_s":5}, {"scene":"overload"} */

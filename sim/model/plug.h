@@ -115,6 +115,9 @@ void plug_power_cycle(struct plug *p, uint64_t now_ms);
  * @return 0; -1 and why: no meter, no such outlet, watts out of range (100 kW), out of memory */
 int plug_load(struct plug *p, uint32_t relay, const struct load_spec *load, uint64_t now_ms, struct why *why);
 
+/** Can something be plugged in at this relay? @param relay  id; 0: the first metered one, and always true */
+bool plug_has_outlet(const struct plug *p, uint32_t relay);
+
 /** What is plugged in there (appliance, mw, pf); NONE if nothing. */
 struct load_spec plug_load_of(const struct plug *p, uint32_t relay);
 

@@ -50,6 +50,15 @@ const struct load_spec *meter_load(const struct plug *p, uint32_t relay)
 }
 
 /* see plug.h */
+bool plug_has_outlet(const struct plug *p, uint32_t relay)
+{
+    bool found = relay == 0;
+    for (size_t i = 0; p->shape->has_metering && i < metering_of(p)->n_relays; i++)
+        found = found || metering_of(p)->relays[i] == relay;
+    return found;
+}
+
+/* see plug.h */
 struct load_spec plug_load_of(const struct plug *p, uint32_t relay)
 {
     const struct load_spec *l = NULL;

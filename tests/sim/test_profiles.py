@@ -245,6 +245,15 @@ class Energy(unittest.TestCase):
                 self.assertEqual(push.json["data"]["cid"], CID)
                 total = push.json["data"]["dps"].get("17", total)
 
+    def test_a_load_stands_at_an_outlet(self):
+        with Virtual() as sim:
+            path = f"/devices/{sim.id}/load"
+            self.assertEqual(sim.request("PUT", path, {"watts": 60, "relay": 1})[0], 200)
+            self.assertEqual(sim.request("GET", path + "?relay=1")[1]["watts"], 60)
+            for relay in (9, 4294967297):
+                status, answer = sim.request("GET", f"{path}?relay={relay}")
+                self.assertEqual((status, answer["error"]["code"]), (404, "no_such_outlet"))
+
     def test_the_same_seed_gives_the_same_numbers(self):
         seen = []
         for seed in (5, 5, 6):

@@ -219,6 +219,10 @@ static void seconds_may_have_a_fraction(void **state)
     assert_int_equal(opt_seconds(&ms, "0.25", 60, NULL), 0);
     assert_int_equal(ms, 250);
     assert_int_equal(opt_seconds(&ms, ".0019", 60, NULL), 0);
+    assert_int_equal(ms, 2);
+    assert_int_equal(opt_seconds(&ms, "2.5000", 60, NULL), 0);
+    assert_int_equal(ms, 2500);
+    assert_int_equal(opt_seconds(&ms, "0.0000001", 60, NULL), 0);
     assert_int_equal(ms, 1);
     static const char *const bad[] = {"", ".", "-1", "61", "60.001", "5s", "1e3", "184467440737095516160"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
