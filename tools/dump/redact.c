@@ -390,14 +390,14 @@ static void redact_message(struct redact *r, struct seen *s)
 static void redact_discovery(struct redact *r, struct seen *s)
 {
     struct tw_message m = s->discovery->message;
-    const uint8_t *key = m.command == TW_CMD_SCENE_EXECUTE ? tw_ap_key : tw_udp_key;
+    bool in_setup = m.version == TW_V35 && m.command == TW_CMD_SCENE_EXECUTE;
     if (!s->discovery->framed) {
         tw_message_init(&m, TW_V33, TW_FROM_DEVICE, 0, TW_CMD_UDP_NEW);
         m.payload = s->discovery->message.payload;
     }
     if (m.version == TW_V34)
         m.version = TW_V33; /* its announcements have a CRC */
-    size_t len = rewrite(r, &m.payload) ? seal(r, &m, key) : 0;
+    size_t len = rewrite(r, &m.payload) ? seal(r, &m, in_setup ? tw_ap_key : tw_udp_key) : 0;
     if (len == 0 || len > DATAGRAM_MAX)
         r->n_left_out++;
     else
