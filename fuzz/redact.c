@@ -28,6 +28,7 @@ struct told {
     bool framed; /* the oldest announcements are not, and become what the next ones were */
     enum record_dir dir;
     uint32_t seq, command;
+    bool overwritten; /* no text that anybody knows: then even where it begins can be read in another way */
     int64_t retcode;
     uint64_t values; /* of its data points that are numbers and switches */
     char secret[SECRET_MAX];
@@ -115,7 +116,9 @@ static bool same(const struct told *was, const struct told *is)
 {
     if (is->lane != was->lane || is->dir != was->dir || is->values != was->values)
         return false;
-    return !was->framed || (is->seq == was->seq && is->command == was->command && is->retcode == was->retcode);
+    if (was->framed && (is->seq != was->seq || is->command != was->command))
+        return false;
+    return !was->framed || was->overwritten || is->retcode == was->retcode;
 }
 
 static void compare(const struct told *t, const struct seen *s)
@@ -166,8 +169,10 @@ static void seen(void *ctx, struct seen *s)
     t.framed = s->discovery == NULL || s->discovery->framed;
     t.seq = (uint32_t)s->record.seq;
     t.command = (uint32_t)s->record.cmd;
+    struct tw_span payload = s->record.payload;
+    t.overwritten = payload.len > 0 && !s->has_body && tw_json_check(payload) != TW_OK && !tw_is_error_text(payload);
     t.values = values_of(s);
-    learn_secret(&t, s->record.payload);
+    learn_secret(&t, payload);
     if (r->redact == NULL)
         compare(&t, s);
     else if (r->n < MESSAGES_MAX)
