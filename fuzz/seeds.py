@@ -452,6 +452,14 @@ def packet(sent, to_device, payload, seq, ack, flags=0x18):
     return capture_record(sent, b"\x02\0\0\0\0\x01\x02\0\0\0\0\x02\x08\0" + ip)
 
 
+def over_ipv6(captured):
+    """The same packet of capture_record() between two addresses of IPv6."""
+    ether, ip = captured[16:28], captured[30:]
+    ends = b"".join(b"\xfd\x00" + bytes(10) + end for end in (ip[12:16], ip[16:20]))
+    data = ether + b"\x86\xdd" + struct.pack(">IHBB", 6 << 28, len(ip) - 20, ip[9], 64) + ends + ip[20:]
+    return captured[:8] + struct.pack("<II", len(data), len(data)) + data
+
+
 def datagram(sent, port, payload):
     udp = struct.pack(">HHHH", 49154, port, 8 + len(payload), 0) + payload
     ip = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0) + b"\xc0\x00\x02\x09\xff\xff\xff\xff" + udp
@@ -491,7 +499,8 @@ def captures(corpus, vectors):
     """For dump and redact."""
     def put(name, packets):
         corpus.put("dump", name, PCAP + b"".join(packets))
-        corpus.put("redact", name, PCAP + b"".join(packets))
+        there = b"".join(packets).replace(b"\xc0\x00\x02\x05", b"\x0a\x14\x1e\x05").replace(b"\xc0\x00\x02\x09", b"\x0a\x14\x1e\x09")
+        corpus.put("redact", name, PCAP + there)  # addresses that are no pseudonyms
     for c, version in enumerate(VERSIONS):
         name = "v" + version.replace(".", "")
         if c < 3:
@@ -512,13 +521,18 @@ def captures(corpus, vectors):
         put(name + "-many-at-once", conversation([(way, data * 12) for way, data in steps]))
         put(name + "-repeated", [p for one in packets for p in (one, one)])
         put(name + "-ports-used-again", packets + packets)
+        put(name + "-over-ipv6", [over_ipv6(p) for p in packets])
         if c >= 3:
+            put(name + "-key-log-only", conversation(steps[3:]))
             put(name + "-second-handshake", conversation(steps[:4] + steps[:1] + steps[4:5] + steps[1:3] + steps[4:]))
             put(name + "-response-first", conversation(steps[1:2] + steps[:1] + steps[2:]))
     sent = b""
     for i, v in enumerate(json.loads((vectors / "discovery.json").read_text())["vectors"]):
         sent += datagram(i * 100, v["udp_port"], bytes.fromhex(v["frame_hex"]))
     put("discovery", [sent])
+    put("discovery-answered", [sent.replace(b"\xff\xff\xff\xff", b"\xc0\x00\x02\x05")])
+    large = b'{"gwId":"' + ID + b'","dps":{' + b",".join(b'"%d":true' % i for i in range(1, 300)) + b"}}"
+    put("frame-of-many-segments", conversation([(True, with_crc(0x0A, large)), (True, with_crc(0x10, large))]))
     for length in (64, 65, 300):
         body = b'{"gwId":"' + b"g" * length + b'","devId":"' + b"g" * length + b'"}'
         corpus.put("dump", f"id-of-{length}", PCAP + b"".join(conversation([(True, with_crc(0x0A, body))])))

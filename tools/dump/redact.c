@@ -21,8 +21,9 @@ enum {
     FRAME_MAX = BODY_MAX + 65536,
     HEADERS_MAX = 14 + 40 + 20,
     SEGMENT_MAX = 1400,
-    DATAGRAM_MAX = 65507,   /* of IPv4 */
-    SEQ_APART = 0x01000003, /* of TCP, between connections */
+    DATAGRAM_MAX = 65507,     /* of IPv4 */
+    MADE_UP_SEQ = 0x7f000000, /* of frames: so far from others that nobody misses any in between */
+    SEQ_APART = 0x01000003,   /* of TCP, between connections */
 };
 
 /* A key of the original and the one that takes its place. */
@@ -312,7 +313,8 @@ static void put_handshake_before(struct redact *r, const struct seen *s, struct 
     for (uint32_t next = TW_CMD_SESS_KEY_NEG_START; next < command && next <= TW_CMD_SESS_KEY_NEG_FINISH; next++) {
         struct tw_message m;
         bool by_device = next == TW_CMD_SESS_KEY_NEG_RESP;
-        tw_message_init(&m, v, by_device ? TW_FROM_DEVICE : TW_TO_DEVICE, 0, next);
+        uint32_t seq = MADE_UP_SEQ + (next == TW_CMD_SESS_KEY_NEG_FINISH); /* each side counts its own */
+        tw_message_init(&m, v, by_device ? TW_FROM_DEVICE : TW_TO_DEVICE, seq, next);
         if (missing[next - TW_CMD_SESS_KEY_NEG_START])
             put_step(r, s->conversation, f, m, s->record.time_ns);
     }
