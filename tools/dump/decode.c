@@ -31,7 +31,7 @@ struct decoder {
     struct ports tcp_ports, udp_ports;
     uint64_t now_ns;
     bool keys_are_shared; /* several devices have the same key: only a message can tell them apart */
-    bool said_cap[2], said_snapped;
+    bool said_cap[2], said_snapped, said_one_sided;
     bool is_over; /* the capture */
 };
 
@@ -245,11 +245,31 @@ static void hand_on(struct decoder *d, struct seen *s)
     d->sink.seen(d->sink.ctx, s);
 }
 
+/* Was what the device sent not captured, although it did send something? More than the end of its stream, which counts 1. */
+static bool is_one_sided(const struct conversation *c)
+{
+    const struct tcp_counts *of_device = &c->flow->counts[c->device_side >= 0 ? c->device_side : c->labelled_device];
+    return of_device->segments == 0 && of_device->acknowledged > 1;
+}
+
+static COLD void say_one_sided(struct decoder *d)
+{
+    if (!d->said_one_sided)
+        d->sink.warn(d->sink.ctx,
+                     "this capture has what clients send, and not what the device answers: capture where "
+                     "both directions pass (said once)");
+    d->said_one_sided = true;
+}
+
 /* Requests that nobody answered: each is a record of its own, which is no message. */
 static void report_unanswered(struct decoder *d, struct conversation *c, enum verdict_end end, uint64_t time_ns)
 {
     struct verdict_request request;
     struct verdict verdict;
+    if (c->verdict.n_requests > 0 && is_one_sided(c)) {
+        c->verdict.n_requests = 0;
+        say_one_sided(d);
+    }
     while (verdict_no_reply(&c->verdict, end, time_ns, &request, &verdict)) {
         int client = c->device_side >= 0 ? !c->device_side : !c->labelled_device;
         struct seen s = {.conversation = c,

@@ -534,11 +534,14 @@ static COLD void take_syn(struct flow *f, int side, const struct segment *s)
         f->flow.client = !side;
 }
 
-static void take_ack(struct half *sender_of_acked, const struct segment *s)
+/* side: whose bytes are acknowledged. */
+static void take_ack(struct flow *f, int side, const struct segment *s)
 {
-    struct half *h = sender_of_acked;
-    if (!(s->flags & TCP_ACK) || (h->acked_valid && distance(h->acked, s->ack) <= 0))
+    struct half *h = &f->half[side];
+    int32_t more = h->acked_valid ? distance(h->acked, s->ack) : 0;
+    if (!(s->flags & TCP_ACK) || (h->acked_valid && more <= 0))
         return;
+    f->flow.counts[side].acknowledged += (uint32_t)more;
     h->acked = s->ack;
     h->acked_valid = true;
 }
@@ -615,7 +618,7 @@ void tcp_push(struct tcp_table *t, const struct ip_packet *ip, const struct segm
         if (!f->closed)
             hand_held(t, f);
     }
-    take_ack(&f->half[!side], s);
+    take_ack(f, !side, s);
     if (f->closed)
         return;
     if (len > 0)

@@ -22,6 +22,7 @@ struct tcp_endpoint {
 /* What was seen of one direction. */
 struct tcp_counts {
     uint64_t segments, bytes, repeated, out_of_order, lost_bytes;
+    uint64_t acknowledged; /* bytes of it that the other side acknowledged, since its first acknowledgement */
 };
 
 struct tcp_flow {
