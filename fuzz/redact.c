@@ -159,6 +159,17 @@ static size_t connection_of(struct reading *r, const struct conversation *c)
     return r->connection_of[c->number];
 }
 
+/* Of a handshake, by its size. */
+static bool is_step(const struct tw_message *m)
+{
+    bool by_device = m->direction == TW_FROM_DEVICE;
+    return tw_version_traits(m->version)->negotiates && tw_command_is_handshake(m->command) &&
+           by_device == (m->command == TW_CMD_SESS_KEY_NEG_RESP) &&
+           m->payload.len >= (by_device                                 ? 48u
+                              : m->command == TW_CMD_SESS_KEY_NEG_START ? 16u
+                                                                        : 32u);
+}
+
 static void seen(void *ctx, struct seen *s)
 {
     struct reading *r = ctx;
@@ -181,7 +192,7 @@ static void seen(void *ctx, struct seen *s)
     r->overwritten += overwritten;
     size_t lane =
         s->discovery != NULL ? 0 : 2 * connection_of(r, s->conversation) + (s->record.dir == RECORD_FROM_DEVICE);
-    if (in_frame && tw_command_is_handshake(s->observed->message.command))
+    if (in_frame && is_step(&s->observed->message))
         return; /* one that was not captured is made up */
     struct told t = {.lane = lane, .dir = s->record.dir, .overwritten = overwritten, .retcode = s->record.retcode};
     t.framed = s->discovery == NULL || s->discovery->framed;

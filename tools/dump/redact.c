@@ -278,6 +278,17 @@ static void put_message(struct redact *r, struct conversation *c, struct redacte
         put_frame(r, c, f, m->direction, len, time_ns);
 }
 
+/* Not, for example, the error by which a device without handshakes answers to START. */
+static bool is_step(const struct tw_message *m)
+{
+    switch (m->command) {
+    case TW_CMD_SESS_KEY_NEG_START: return m->direction == TW_TO_DEVICE && m->payload.len >= TW_SESSION_NONCE_LEN;
+    case TW_CMD_SESS_KEY_NEG_RESP: return m->direction == TW_FROM_DEVICE && m->payload.len >= TW_SESSION_RESP_LEN;
+    case TW_CMD_SESS_KEY_NEG_FINISH: return m->direction == TW_TO_DEVICE && m->payload.len >= TW_SESSION_FINISH_LEN;
+    default: return false;
+    }
+}
+
 /* A message of a handshake, between the new names. */
 static void put_step(struct redact *r, struct conversation *c, struct redacted_flow *f, struct tw_message m,
                      uint64_t time_ns)
@@ -298,6 +309,7 @@ static void put_step(struct redact *r, struct conversation *c, struct redacted_f
         memcpy(payload, f->device_nonce, sizeof f->device_nonce);
         tw_session_proof(payload + sizeof f->device_nonce, r->crypto, key, f->client_nonce);
         m.payload.len = TW_SESSION_RESP_LEN;
+        m.has_retcode = true; /* or the nonce might be taken for one */
         break;
     default: tw_session_proof(payload, r->crypto, key, f->device_nonce);
     }
@@ -375,15 +387,13 @@ static void redact_message(struct redact *r, struct seen *s)
     struct tw_message m = s->observed->message;
     if (m.header.source > 1)
         m.header.source = 2 + (uint32_t)(c->number & 0xffff); /* a client's random id */
-    bool negotiates = tw_version_traits(m.version)->negotiates, handshake = tw_command_is_handshake(m.command);
-    if (negotiates)
-        put_handshake_before(r, s, f, m.version, handshake ? m.command : UINT32_MAX);
-    if (negotiates && handshake) {
-        put_step(r, c, f, m, s->record.time_ns);
-        return;
-    }
+    bool negotiates = tw_version_traits(m.version)->negotiates, step = negotiates && is_step(&m);
     bool in_session = negotiates && s->observed->key_kind == TW_KEY_SESSION;
-    if (rewrite(r, &m.payload))
+    if (step || in_session)
+        put_handshake_before(r, s, f, m.version, step ? m.command : UINT32_MAX);
+    if (step)
+        put_step(r, c, f, m, s->record.time_ns);
+    else if (rewrite(r, &m.payload))
         put_message(r, c, f, &m, in_session ? f->session : r->keys[f->key].key, s->record.time_ns);
     else
         r->n_left_out++;
