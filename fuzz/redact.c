@@ -39,10 +39,10 @@ struct reading {
     struct told told[MESSAGES_MAX];
     size_t n;
     size_t connection_of[CONNECTIONS_MAX], n_connections; /* [number]: its place in the order of first messages */
-    size_t next[2 * CONNECTIONS_MAX +
-                2];        /* of each lane, in told: where bytes are lost, the order between lanes may change */
+    /* Of each lane, in told: where bytes are lost, the order between lanes may change. */
+    size_t next[2 * CONNECTIONS_MAX];
     uint64_t lost, others; /* records of errors: bytes that are missing, anything else */
-    uint64_t overwritten;
+    uint64_t overwritten;  /* messages that are no text that anybody knows */
     struct output *redact; /* NULL: this is the second reading */
 };
 

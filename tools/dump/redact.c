@@ -28,7 +28,7 @@ enum {
 
 /* A key of the original and the one that takes its place. */
 struct new_key {
-    size_t index;                /* in the keyring; TW_NO_INDEX: of one connection that only a key log opened */
+    size_t index;                /* in the keyring; TW_NO_INDEX: no local key of it is known */
     uint8_t key[TW_KEY_LEN + 1]; /* text and NUL */
     const struct devices_entry *device;
     struct tw_span id; /* the pseudonym */
