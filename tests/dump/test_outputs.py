@@ -128,6 +128,24 @@ class Golden(OutputTest):
         result = dump("-r", mangle.save(self.path("x"), segments(talk.frames)), *self.devices, "--plot", self.path("p.svg"))
         self.assertIn("no power", result.stderr)
 
+    def test_two_outputs_do_not_go_into_one_file(self):
+        out, elsewhere = self.path("out"), self.path("folder")
+        elsewhere.mkdir()
+        spellings = (out, f"{self.folder}/./out", f"{elsewhere}/../out", os.path.relpath(out))
+        for exists in (False, True):
+            if exists:
+                out.touch()
+            for other in spellings:
+                with self.subTest(other=other, exists=exists):
+                    result = dump("-r", self.capture(), *self.devices, "-w", out, "--plot", other)
+                    self.assertEqual(result.returncode, 2)
+                    self.assertIn("is written by -w: expected another file", result.stderr)
+            self.assertEqual(out.exists(), exists)
+        for other in (elsewhere / "out", self.path("Out")):
+            self.assertEqual(dump("-r", self.capture(), *self.devices, "-w", out, "--plot", other).returncode, 0, other)
+        result = dump("-r", self.capture(), *self.devices, "-w", "/dev/null", "--plot", "/dev/null")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+
     def test_plot_of_nothing(self):
         result = dump("-r", mangle.save(self.path("x"), []), "--plot", self.path("p.svg"))
         self.assertEqual(result.returncode, 0)

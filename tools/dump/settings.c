@@ -252,13 +252,27 @@ static bool same_file(const char *a, const char *b)
            x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
+/* Where path leads: its folder, and what it is called there. */
+static bool find_folder(struct stat *folder, const char **name, const char *path)
+{
+    char text[4096];
+    const char *slash = strrchr(path, '/');
+    int n = slash != NULL ? (int)(slash - path) + 1 : 0;
+    *name = path + n;
+    return snprintf(text, sizeof text, "%.*s.", n, path) < (int)sizeof text && stat(text, folder) == 0;
+}
+
 /* The same for files that need not be there yet. */
 static bool will_be_same(const char *a, const char *b)
 {
-    struct stat x;
-    if (a == NULL || b == NULL || strcmp(a, b) != 0 || a[0] == '\0')
-        return same_file(a, b);
-    return stat(a, &x) != 0 || S_ISREG(x.st_mode); /* /dev/null takes everything */
+    struct stat x, y;
+    const char *name_a, *name_b;
+    if (a == NULL || b == NULL || a[0] == '\0' || b[0] == '\0')
+        return false;
+    if (stat(a, &x) == 0 || stat(b, &y) == 0)
+        return same_file(a, b); /* /dev/null takes everything */
+    return find_folder(&x, &name_a, a) && find_folder(&y, &name_b, b) && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino && strcmp(name_a, name_b) == 0;
 }
 
 /* What is opened for writing is empty from then on: never what is to be read. A key log may grow. */

@@ -232,7 +232,7 @@ static void put_device(struct stats *t, const struct device_stats *d)
         d->undecoded);
     put_commands(t, d);
     if (d->n_replies > 0)
-        put(t, "  replies after %.1f ms at best, %.1f median, %.1f at 95 %%, %.1f at worst (%" PRIu64 ")\n",
+        put(t, "  replies after %.2f ms at best, %.2f median, %.2f at 95 %%, %.2f at worst (%" PRIu64 ")\n",
             (double)d->min_ns / 1e6, percentile(d, 50), percentile(d, 95), (double)d->max_ns / 1e6, d->n_replies);
     if (d->lost_bytes + d->repeated + d->out_of_order > 0)
         put(t,
