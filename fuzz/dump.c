@@ -32,7 +32,7 @@ static void seen(void *ctx, struct seen *s)
 {
     struct reader *r = ctx;
     const struct conversation *c = s->conversation;
-    CHECK(c == NULL || c->id.data != (const uint8_t *)c->id_text || c->id.len <= sizeof c->id_text);
+    CHECK(c == NULL || c->who.id.data != (const uint8_t *)c->who.id_text || c->who.id.len <= sizeof c->who.id_text);
     r->records++;
     r->line.len = 0;
     CHECK(record_append(&r->line, &s->record) == 0 && r->line.len > 2 && r->line.data[r->line.len - 1] == '\n');

@@ -4,14 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "book.h"
 #include "common/cold.h"
 
 enum {
     TUYA_PORT = 6668,
     PLAIN_MAX = 65536,
     TALLY_SIZE = 8192, /* at most; of statistics, per connection */
-    ID_TRIES = 64,     /* messages of one connection that are searched for a device id; our choice */
 };
 
 /* One bit per port. */
@@ -25,17 +23,16 @@ struct decoder {
     struct decode_counts counts;
     struct tcp_table *tcp;
     struct ip_fragments *fragments;
-    struct book *book;
+    struct directory *directory;
     struct conversation *loose; /* frames without packets around them; made when first needed */
     uint8_t *plain;
     struct ports tcp_ports, udp_ports;
     uint64_t now_ns;
-    bool keys_are_shared; /* several devices have the same key: only a message can tell them apart */
     bool said_cap[2], said_snapped, said_one_sided;
     bool is_over; /* the capture */
 };
 
-/* ---- Who is who --------------------------------------------------------------------------------------------------- */
+/* ---- Connections -------------------------------------------------------------------------------------------------- */
 
 static void write_address(char out[DECODE_ADDRESS_MAX], const struct ip_address *a, uint16_t port)
 {
@@ -49,20 +46,7 @@ static bool is_port(const struct ports *p, uint16_t port)
     return (p->bits[port / 8] >> port % 8 & 1) != 0;
 }
 
-static const struct devices_entry *device_of_key(const struct decoder *d, size_t key_index)
-{
-    if (d->config.devices == NULL || d->config.entry_of_key == NULL || key_index == TW_NO_INDEX)
-        return NULL;
-    size_t i = d->config.entry_of_key[key_index];
-    return i != TW_NO_INDEX ? &d->config.devices->entries[i] : NULL;
-}
-
-static const struct devices_entry *device_of_id(const struct decoder *d, struct tw_span id)
-{
-    return d->config.devices != NULL && id.len > 0 ? devices_by_id(d->config.devices, id) : NULL;
-}
-
-/* Whose it is has come out: what was made of it before is made anew. */
+/* Something new came out about the device: what was made of it before is made anew. */
 static COLD void forget_where(struct conversation *c)
 {
     for (int side = 0; side < 2; side++) {
@@ -71,83 +55,13 @@ static COLD void forget_where(struct conversation *c)
     }
 }
 
-static COLD void set_id(struct decoder *d, struct conversation *c, struct tw_span id)
-{
-    if (id.len == 0 || id.len > sizeof c->id_text)
-        return;
-    forget_where(c);
-    memcpy(c->id_text, id.data, id.len);
-    c->id = (struct tw_span){(const uint8_t *)c->id_text, id.len};
-    c->device = device_of_id(d, c->id);
-}
-
-/* What the key says about the device. */
-static void learn_key(struct decoder *d, struct conversation *c, size_t key_index)
-{
-    if (key_index == TW_NO_INDEX || key_index == c->key_index)
-        return;
-    c->key_index = key_index;
-    forget_where(c);
-    struct tw_keyring_entry e = tw_keyring_get(d->config.ring, key_index);
-    if (e.id.len > 0 && !c->id_proven) {
-        c->id = e.id;
-        c->id_proven = true;
-        c->device = device_of_key(d, key_index);
-    }
-}
-
-/* What a body says about the device. An id that the list knows outweighs what the key says: keys may be shared. */
-static COLD void learn_body(struct decoder *d, struct conversation *c, const struct tw_body *body)
-{
-    c->id_tries++;
-    struct tw_span id = body->dev_id.len > 0 ? body->dev_id : body->gw_id;
-    if (id.len == 0)
-        return;
-    if (!c->id_proven || (d->keys_are_shared && device_of_id(d, id) != NULL))
-        set_id(d, c, id);
-    c->id_proven = true;
-    c->id_tries = ID_TRIES;
-}
-
-static void remember_address(struct decoder *d, struct conversation *c, enum tw_version version)
-{
-    if (c->device_side < 0 || c->flow == NULL)
-        return;
-    if (c->remembered && c->remembered_key == c->key_index && c->remembered_version == version)
-        return;
-    c->remembered = true;
-    c->remembered_key = c->key_index;
-    c->remembered_version = version;
-    const struct tcp_endpoint *e = &c->flow->side[c->device_side];
-    struct book_entry n = {
-        .address = e->address, .port = e->port, .has_version = true, .version = version, .key_index = c->key_index};
-    book_put(d->book, &n);
-}
-
 static COLD void hint_observer(struct decoder *d, struct conversation *c)
 {
-    size_t key_index = TW_NO_INDEX;
-    const enum tw_version *version = d->config.has_version ? &d->config.version : NULL;
-    if (c->device_side >= 0) {
-        const struct tcp_endpoint *e = &c->flow->side[c->device_side];
-        const struct book_entry *announced = book_find(d->book, &e->address, 0);
-        const struct book_entry *talked = book_find(d->book, &e->address, e->port);
-        if (announced != NULL && announced->id_len > 0) {
-            struct tw_span id = {announced->id, announced->id_len};
-            key_index = tw_keyring_find(d->config.ring, id);
-            if (announced->has_version)
-                version = &announced->version;
-            set_id(d, c, id);
-        }
-        if (talked != NULL && key_index == TW_NO_INDEX)
-            key_index = talked->key_index;
-        if (talked != NULL && version == NULL)
-            version = &talked->version;
-    }
-    tw_observer_hint(c->observer, key_index, version);
+    struct who_hint hint = {TW_NO_INDEX, d->config.has_version ? &d->config.version : NULL};
+    if (c->device_side >= 0)
+        who_recall(&c->who, d->directory, &c->flow->side[c->device_side], &hint);
+    tw_observer_hint(c->observer, hint.key_index, hint.version);
 }
-
-/* ---- Connections -------------------------------------------------------------------------------------------------- */
 
 /* The owner of the Tuya port is the device; if that does not tell, the sender of the SYN is the client. */
 static int find_device_side(const struct decoder *d, const struct tcp_flow *f)
@@ -172,7 +86,7 @@ static COLD void on_begin(void *ctx, struct tcp_flow *f)
         return;
     c->flow = f;
     c->number = f->number;
-    c->key_index = TW_NO_INDEX;
+    who_init(&c->who);
     c->closed_by = -1;
     c->device_side = find_device_side(d, f);
     c->labelled_device = c->device_side >= 0 ? c->device_side : 1;
@@ -233,9 +147,9 @@ static void set_where(struct record *r, struct conversation *c, int side)
 
 static void set_device(struct record *r, const struct conversation *c)
 {
-    r->device = c->id;
-    if (c->device != NULL)
-        r->name = (struct tw_span){(const uint8_t *)c->device->name, strlen(c->device->name)};
+    r->device = c->who.id;
+    if (c->who.device != NULL)
+        r->name = (struct tw_span){(const uint8_t *)c->who.device->name, strlen(c->who.device->name)};
 }
 
 static void hand_on(struct decoder *d, struct seen *s)
@@ -273,7 +187,7 @@ static void report_unanswered(struct decoder *d, struct conversation *c, enum ve
     while (verdict_no_reply(&c->verdict, end, time_ns, &request, &verdict)) {
         int client = c->device_side >= 0 ? !c->device_side : !c->labelled_device;
         struct seen s = {.conversation = c,
-                         .device = c->device,
+                         .device = c->who.device,
                          .verdict = verdict,
                          .src = &c->flow->side[client],
                          .dst = &c->flow->side[!client]};
@@ -283,7 +197,7 @@ static void report_unanswered(struct decoder *d, struct conversation *c, enum ve
         s.record.src = c->address[client];
         s.record.dst = c->address[!client];
         s.record.dir = RECORD_TO_DEVICE;
-        s.record.version = c->remembered ? (int)c->remembered_version : -1;
+        s.record.version = c->who.remembered ? (int)c->who.remembered_version : -1;
         s.record.seq = request.seq;
         s.record.detail = verdict.detail;
         set_device(&s.record, c);
@@ -305,20 +219,22 @@ static void on_event(struct decoder *d, struct conversation *c, int side, const 
     if (c != d->loose && c->device_side < 0 && ev->direction_known)
         c->device_side = ev->direction == TW_FROM_DEVICE ? side : !side;
     fill_record(&s.record, ev);
-    learn_key(d, c, ev->key_index);
-    if (ev->error == TW_OK && ev->version_known)
-        remember_address(d, c, ev->message.version);
-    bool want_id = c->id_tries < ID_TRIES && (!c->id_proven || d->keys_are_shared);
+    bool is_news = who_learn_key(&c->who, d->directory, ev->key_index);
+    if (ev->error == TW_OK && ev->version_known && c->device_side >= 0)
+        who_remember(&c->who, d->directory, &c->flow->side[c->device_side], ev->message.version);
+    bool want_id = who_wants_body(&c->who, d->directory);
     if (ev->error == TW_OK && ev->message.payload.len > 0 && (d->config.want_bodies || want_id)) {
         s.has_body = tw_body_parse(&s.body, ev->message.payload) == TW_OK;
         s.record.payload_is_json = s.has_body;
         if (s.has_body && want_id)
-            learn_body(d, c, &s.body);
+            is_news = who_learn_body(&c->who, d->directory, &s.body) || is_news;
     }
+    if (is_news)
+        forget_where(c);
     s.verdict = verdict_of(&c->verdict, ev, time_ns, tw_keyring_size(d->config.ring), &s.reply_ns);
     if (ev->has_frame)
         s.raw = ev->frame.raw;
-    s.device = c->device;
+    s.device = c->who.device;
     if (c != d->loose) {
         s.conversation = c;
         s.record.src = c->address[side];
@@ -444,22 +360,6 @@ static const char *datagram_detail(int error)
     }
 }
 
-static void learn_announcement(struct decoder *d, const struct ip_packet *ip, const struct tw_discovery *disc)
-{
-    struct book_entry e = {.address = ip->src, .key_index = TW_NO_INDEX};
-    if (disc->is_request || disc->gw_id.len == 0 || disc->gw_id.len > sizeof e.id)
-        return;
-    memcpy(e.id, disc->gw_id.data, disc->gw_id.len);
-    e.id_len = (uint8_t)disc->gw_id.len;
-    const struct book_entry *old = book_find(d->book, &ip->src, 0);
-    bool shared = old != NULL && (old->id_len != disc->gw_id.len || memcmp(old->id, e.id, old->id_len) != 0);
-    if (shared)
-        e.id_len = 0; /* several devices at one address: a simulator, or a relay; the address tells nothing */
-    e.has_version =
-        !shared && tw_version_parse(&e.version, (const char *)disc->version.data, disc->version.len) == TW_OK;
-    book_put(d->book, &e);
-}
-
 static void fill_discovery(struct decoder *d, struct seen *s, const struct tw_discovery *disc)
 {
     struct record *r = &s->record;
@@ -478,7 +378,7 @@ static void fill_discovery(struct decoder *d, struct seen *s, const struct tw_di
     s->discovery = disc;
     s->body = disc->body;
     s->has_body = true;
-    s->device = device_of_id(d, disc->gw_id);
+    s->device = directory_device(d->directory, disc->gw_id);
     if (s->device != NULL)
         r->name = (struct tw_span){(const uint8_t *)s->device->name, strlen(s->device->name)};
 }
@@ -505,7 +405,7 @@ static void on_datagram(struct decoder *d, const struct ip_packet *ip, const str
     int rc =
         tw_discovery_open(&disc, tw_keyring_crypto(d->config.ring), g->data.data, g->data.len, d->plain, PLAIN_MAX);
     if (rc == TW_OK) {
-        learn_announcement(d, ip, &disc);
+        directory_announced(d->directory, &ip->src, &disc);
         fill_discovery(d, &s, &disc);
     } else {
         fill_bad_datagram(&s.record, g, g->missing > 0 ? TW_NEED_MORE : rc);
@@ -548,7 +448,7 @@ static struct conversation *loose_conversation(struct decoder *d)
     struct conversation *c = calloc(1, sizeof *c);
     if (c == NULL)
         return NULL;
-    c->key_index = TW_NO_INDEX;
+    who_init(&c->who);
     c->device_side = -1;
     c->labelled_device = 1;
     if (tw_observer_new(&c->observer, d->config.ring, TW_ROLES_MIXED) != TW_OK) {
@@ -582,16 +482,6 @@ void decode_frame(struct decoder *d, struct tw_span frame)
 
 /* ---- Packets ------------------------------------------------------------------------------------------------------ */
 
-static bool has_shared_keys(const tw_keyring *ring)
-{
-    size_t n = tw_keyring_size(ring);
-    for (size_t i = 0; i < n && n <= 1000; i++) /* more than a household: assume it */
-        for (size_t j = i + 1; j < n; j++)
-            if (memcmp(tw_keyring_get(ring, i).key, tw_keyring_get(ring, j).key, TW_KEY_LEN) == 0)
-                return true;
-    return n > 1000;
-}
-
 static void add_ports(struct ports *p, const uint16_t *ports, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -615,7 +505,6 @@ struct decoder *decode_new(const struct decode_config *config, const struct deco
     d->config = *config;
     d->sink = *sink;
     set_ports(d);
-    d->keys_are_shared = has_shared_keys(config->ring);
     const struct tcp_sink tcp_sink = {.ctx = d,
                                       .begin = on_begin,
                                       .data = on_data,
@@ -625,9 +514,9 @@ struct decoder *decode_new(const struct decode_config *config, const struct deco
                                       .capped = on_capped};
     d->tcp = tcp_table_new(&tcp_sink, &config->limits);
     d->fragments = ip_fragments_new();
-    d->book = book_new();
+    d->directory = directory_new(config->ring, config->devices, config->entry_of_key);
     d->plain = malloc(PLAIN_MAX);
-    if (d->tcp == NULL || d->fragments == NULL || d->book == NULL || d->plain == NULL) {
+    if (d->tcp == NULL || d->fragments == NULL || d->directory == NULL || d->plain == NULL) {
         decode_free(d);
         return NULL;
     }
@@ -643,7 +532,7 @@ void decode_free(struct decoder *d)
         tw_observer_free(d->loose->observer);
     free(d->loose);
     ip_fragments_free(d->fragments);
-    book_free(d->book);
+    directory_free(d->directory);
     free(d->plain);
     free(d);
 }

@@ -7,12 +7,8 @@
 #ifndef DUMP_DECODE_H
 #define DUMP_DECODE_H
 
-#include "common/devices.h"
 #include "common/record.h"
-#include "tcp.h"
-#include "tuyawire/discovery.h"
-#include "tuyawire/dps.h"
-#include "tuyawire/observer.h"
+#include "directory.h"
 #include "verdict.h"
 
 enum { DECODE_ADDRESS_MAX = 56 }; /* "[ipv6]:port" and NUL */
@@ -26,16 +22,8 @@ struct conversation {
     char *where[2];                      /* per side: record_where() of its messages; owned, NULL: not made yet */
     size_t where_len[2];
     int where_version[2]; /* for which it was made */
-    bool remembered;      /* the address book knows version and key */
-    enum tw_version remembered_version;
-    size_t remembered_key;
-    size_t key_index;  /* in the keyring, or TW_NO_INDEX */
-    struct tw_span id; /* device id, borrowed from the keyring or id_text */
-    char id_text[64];
-    const struct devices_entry *device; /* NULL: not in the list */
-    bool id_proven;                     /* by a key or a body, not only by an announcement */
-    unsigned id_tries;                  /* messages that were searched for a device id */
-    int family;                         /* enum units_family that its data points betray */
+    struct who who;
+    int family; /* enum units_family that its data points betray */
     struct verdict_state verdict;
     int closed_by;               /* the side that closed it first; -1: neither yet */
     uint64_t closed_packet;      /* the number of the packet that did */

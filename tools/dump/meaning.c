@@ -25,8 +25,8 @@ static enum units_family family_of(struct seen *s)
         return s->has_body ? units_family_of(s->body.dps) : UNITS_FAMILY_UNKNOWN;
     if (c->family == UNITS_FAMILY_UNKNOWN && s->has_body)
         c->family = (int)units_family_of(s->body.dps);
-    if (c->family == UNITS_FAMILY_UNKNOWN && c->device != NULL)
-        c->family = (int)units_family_of_category(c->device->category);
+    if (c->family == UNITS_FAMILY_UNKNOWN && c->who.device != NULL)
+        c->family = (int)units_family_of_category(c->who.device->category);
     return (enum units_family)c->family;
 }
 

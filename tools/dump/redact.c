@@ -217,7 +217,7 @@ static size_t find_key(struct redact *r, size_t index, struct tw_span id)
 
 static size_t new_key_for(struct redact *r, const struct seen *s, struct tw_span id)
 {
-    size_t index = s->conversation->key_index, found = find_key(r, index, id);
+    size_t index = s->conversation->who.key_index, found = find_key(r, index, id);
     if (found != TW_NO_INDEX)
         return found;
     struct new_key *grown = realloc(r->keys, (r->n_keys + 1) * sizeof *grown);
@@ -361,7 +361,7 @@ static void begin_connection(struct redact *r, struct conversation *c, struct re
 static bool redact_clear(struct redact *r, struct seen *s, struct redacted_flow *f)
 {
     struct tw_message m = s->observed->message;
-    if (s->conversation->key_index != TW_NO_INDEX || m.encrypted || tw_version_traits(m.version)->negotiates)
+    if (s->conversation->who.key_index != TW_NO_INDEX || m.encrypted || tw_version_traits(m.version)->negotiates)
         return false;
     size_t len = rewrite(r, &m.payload) ? seal(r, &m, NULL) : 0;
     if (len > 0)

@@ -163,7 +163,7 @@ static void stats_closed(struct output *o, struct conversation *c, uint64_t time
     struct stats *t = (struct stats *)o;
     (void)time_ns;
     char label[LABEL_MAX];
-    write_label(label, c->device, c->id, c->address[c->device_side >= 0 ? c->device_side : 1]);
+    write_label(label, c->who.device, c->who.id, c->address[c->device_side >= 0 ? c->device_side : 1]);
     struct device_stats *d = find_device(t, label);
     if (d != NULL) {
         if (c->tally != NULL)
