@@ -25,9 +25,9 @@ struct chunk {
 struct devices_store {
     struct chunk *chunks;
     struct devices_entry *entries;
-    const struct devices_entry **by_id; /* sorted by id; of equal ids the last of the file stands first */
-    struct bulk bulk;                   /* while the text is read */
-    bool broken;                        /* something that was taken out of it is not JSON */
+    const struct devices_entry **by_id, **by_cid; /* sorted; of equal ones the last of the file stands first */
+    struct bulk bulk;                             /* while the text is read */
+    bool broken;                                  /* something that was taken out of it is not JSON */
 };
 
 static void *take(struct devices_store *s, size_t size)
@@ -395,12 +395,35 @@ static bool read_entry(struct devices_entry *e, struct devices_store *s, const c
 
 /* --- the list --- */
 
-static int compare_entries(const void *a, const void *b)
+static const char *id_of(const struct devices_entry *e)
+{
+    return e->id;
+}
+
+/* see common/devices.h */
+const char *devices_cid(const struct devices_entry *e)
+{
+    if (e->node_id[0] != '\0')
+        return e->node_id;
+    return e->sub || e->parent[0] != '\0' ? e->id : "";
+}
+
+static int compare(const void *a, const void *b, const char *(*name_of)(const struct devices_entry *))
 {
     const struct devices_entry *x = *(const struct devices_entry *const *)a;
     const struct devices_entry *y = *(const struct devices_entry *const *)b;
-    int by_id = strcmp(x->id, y->id);
-    return by_id != 0 ? by_id : (x < y) - (x > y);
+    int by_name = strcmp(name_of(x), name_of(y));
+    return by_name != 0 ? by_name : (x < y) - (x > y);
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    return compare(a, b, id_of);
+}
+
+static int compare_cids(const void *a, const void *b)
+{
+    return compare(a, b, devices_cid);
 }
 
 static int read_list(struct devices *d, const cJSON *list)
@@ -411,7 +434,8 @@ static int read_list(struct devices *d, const cJSON *list)
     cJSON_ArrayForEach(item, list) n++;
     s->entries = calloc(n + 1, sizeof *s->entries);
     s->by_id = calloc(n + 1, sizeof *s->by_id);
-    if (s->entries == NULL || s->by_id == NULL)
+    s->by_cid = calloc(n + 1, sizeof *s->by_cid);
+    if (s->entries == NULL || s->by_id == NULL || s->by_cid == NULL)
         return -1;
 
     cJSON_ArrayForEach(item, list)
@@ -422,8 +446,9 @@ static int read_list(struct devices *d, const cJSON *list)
             d->n_left_out++;
     }
     for (size_t i = 0; i < d->n; i++)
-        s->by_id[i] = &s->entries[i];
-    qsort(s->by_id, d->n, sizeof *s->by_id, compare_entries);
+        s->by_id[i] = s->by_cid[i] = &s->entries[i];
+    qsort(s->by_id, d->n, sizeof *s->by_id, compare_ids);
+    qsort(s->by_cid, d->n, sizeof *s->by_cid, compare_cids);
     d->entries = s->entries;
     return 0;
 }
@@ -538,31 +563,64 @@ void devices_free(struct devices *d)
     }
     free(s->entries);
     free(s->by_id);
+    free(s->by_cid);
     free(s);
     *d = (struct devices){0};
 }
 
 /* --- looking up --- */
 
-/* see common/devices.h */
-const struct devices_entry *devices_by_id(const struct devices *d, struct tw_span id)
+static bool is_text(const char *text, struct tw_span s)
 {
-    size_t low = 0, high = d->n;
+    return strlen(text) == s.len && memcmp(text, s.data, s.len) == 0;
+}
+
+/* The first place in sorted whose name is not before the one that is looked for. */
+static size_t find_place(const struct devices_entry *const *sorted, size_t n,
+                         const char *(*name_of)(const struct devices_entry *), struct tw_span name)
+{
+    size_t low = 0, high = n;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        const char *other = d->store->by_id[middle]->id;
-        int order = strncmp(other, (const char *)id.data, id.len);
-        if (order == 0 && other[id.len] != '\0')
-            order = 1;
-        if (order < 0)
+        if (strncmp(name_of(sorted[middle]), (const char *)name.data, name.len) < 0)
             low = middle + 1;
         else
             high = middle;
     }
-    if (low == d->n)
+    return low;
+}
+
+/* see common/devices.h */
+const struct devices_entry *devices_by_id(const struct devices *d, struct tw_span id)
+{
+    if (d->n == 0)
         return NULL;
-    const struct devices_entry *e = d->store->by_id[low];
-    return strlen(e->id) == id.len && memcmp(e->id, id.data, id.len) == 0 ? e : NULL;
+    size_t i = find_place(d->store->by_id, d->n, id_of, id);
+    return i < d->n && is_text(d->store->by_id[i]->id, id) ? d->store->by_id[i] : NULL;
+}
+
+static const struct devices_entry *sub_device(const struct devices *d, struct tw_span gateway, struct tw_span cid)
+{
+    const struct devices_entry *found = NULL;
+    for (size_t i = find_place(d->store->by_cid, d->n, devices_cid, cid); i < d->n; i++) {
+        const struct devices_entry *e = d->store->by_cid[i];
+        if (!is_text(devices_cid(e), cid))
+            break;
+        if (gateway.len > 0 && is_text(e->parent, gateway))
+            return e;
+        if (found == NULL && (gateway.len == 0 || e->parent[0] == '\0'))
+            found = e;
+    }
+    return found;
+}
+
+/* see common/devices.h */
+const struct devices_entry *devices_owner(const struct devices *d, struct tw_span id, struct tw_span cid)
+{
+    const struct devices_entry *speaker = id.len > 0 ? devices_by_id(d, id) : NULL;
+    if (cid.len == 0 || (speaker != NULL && (is_text(speaker->id, cid) || is_text(speaker->node_id, cid))))
+        return speaker;
+    return d->n > 0 ? sub_device(d, id, cid) : NULL;
 }
 
 enum match { MATCH_NAME, MATCH_PREFIX };

@@ -91,6 +91,16 @@ void devices_free(struct devices *d);
 /** By id, in constant or logarithmic time; NULL if there is none. With duplicate ids the last entry of the file. */
 const struct devices_entry *devices_by_id(const struct devices *d, struct tw_span id);
 
+/** What messages about a sub-device carry as cid: its node_id, else its id. "" for who is not behind a gateway. */
+const char *devices_cid(const struct devices_entry *e);
+
+/** Whose data points a message has: those of the device that speaks, or of a sub-device behind it. NULL: it is not in
+ * the list.
+ * @param id   of the device that speaks; empty: not known
+ * @param cid  empty: the message has none. Behind different gateways cids may be equal, so the sub-device's parent has to
+ *             be the one that speaks, where both are known; some devices call themselves by their id or node_id */
+const struct devices_entry *devices_owner(const struct devices *d, struct tw_span id, struct tw_span cid);
+
 /** By what a user types: an id, a name (upper and lower case are the same, ASCII only), or the beginning of exactly
  * one id or name. NULL and why: none, or several, which are named. */
 const struct devices_entry *devices_find(const struct devices *d, const char *text, struct why *why);

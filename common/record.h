@@ -31,12 +31,13 @@ struct record {
     enum record_dir dir;
     struct tw_span device; /**< device id; empty: null */
     struct tw_span name;   /**< name from devices.json, UTF-8; empty: the member is left out */
-    struct tw_span where;  /**< what record_where() wrote of the members from flow to version; empty: it is made anew */
-    int version;           /**< enum tw_version; -1: null */
-    int framing;           /**< enum tw_envelope; -1: null */
-    int64_t seq;           /**< -1: null */
-    int64_t cmd;           /**< -1: null, and cmd_name too */
-    int64_t retcode;       /**< as tw_retcode() reads it; -1: null */
+    struct tw_span
+        where;       /**< what record_where() wrote of the members from flow to version; empty: it is made anew */
+    int version;     /**< enum tw_version; -1: null */
+    int framing;     /**< enum tw_envelope; -1: null */
+    int64_t seq;     /**< -1: null */
+    int64_t cmd;     /**< -1: null, and cmd_name too */
+    int64_t retcode; /**< as tw_retcode() reads it; -1: null */
     enum record_integrity integrity;
     enum record_key key;
     bool has_header;

@@ -12,6 +12,11 @@ const struct fuzz_harness fuzz_harness = {
     .form = FUZZ_TEXT,
 };
 
+static struct tw_span span_of(const char *text)
+{
+    return (struct tw_span){(const uint8_t *)text, strlen(text)};
+}
+
 static void check_mapping(const struct devices_entry *e)
 {
     uint32_t last = 0;
@@ -51,10 +56,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (size_t j = 0; j < sizeof texts / sizeof *texts; j++)
             CHECK(texts[j] != NULL);
         CHECK(e->id[0] != '\0');
-        const struct devices_entry *found =
-            devices_by_id(&d, (struct tw_span){(const uint8_t *)e->id, strlen(e->id)});
+        const struct devices_entry *found = devices_by_id(&d, span_of(e->id));
         CHECK(found != NULL && strcmp(found->id, e->id) == 0);
         CHECK((devices_key_check(e, &why) == 0) == (e->key_state == DEVICES_KEY_OK));
+        found = devices_owner(&d, span_of(e->parent), span_of(devices_cid(e)));
+        CHECK(found != NULL || devices_cid(e)[0] == '\0');
         found = devices_find(&d, e->name, &why);
         CHECK(found != NULL || why.text[0] != '\0');
         check_mapping(e);

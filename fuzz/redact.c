@@ -31,6 +31,7 @@ struct told {
     bool overwritten; /* no text that anybody knows: then even where it begins can be read in another way */
     int64_t retcode;
     uint64_t values; /* of its data points that are numbers and switches */
+    uint64_t codes;  /* what the list calls its data points; 0: nothing */
     char secret[SECRET_MAX];
     size_t secret_len;
 };
@@ -51,12 +52,19 @@ static struct devices house;
 static int capture_fd, list_fd[2]; /* in memory, and a pipe */
 static char capture_path[32], list_path[32];
 
+/* The mutators call sub-devices so. */
+static const char sub_device_id[] = "fake0000000000000sub01", sub_device_cid[] = "a4c1380000000001";
+static const char list_form[] =
+    "[{\"id\":\"%s\",\"key\":\"%.16s\",\"mapping\":{\"1\":{\"code\":\"switch_1\"},\"19\":{\"code\":\"cur_power\"}}},"
+    "{\"id\":\"%s\",\"sub\":true,\"node_id\":\"%s\",\"parent\":\"%s\","
+    "\"mapping\":{\"1\":{\"code\":\"lamp\"},\"18\":{\"code\":\"hue\"}}}]";
+
 static void set_up(void)
 {
-    static char list[128];
+    static char list[512];
     struct why why;
-    int n = snprintf(list, sizeof list, "[{\"id\":\"%s\",\"key\":\"%.16s\"}]", fuzz_device_id,
-                     (const char *)fuzz_local_key);
+    int n = snprintf(list, sizeof list, list_form, fuzz_device_id, (const char *)fuzz_local_key, sub_device_id,
+                     sub_device_cid, fuzz_device_id);
     CHECK(devices_parse(&house, list, (size_t)n, "list", &why) == 0);
     capture_fd = memfd_create("redacted", MFD_CLOEXEC);
     CHECK(capture_fd >= 0 && pipe(list_fd) == 0);
@@ -82,6 +90,19 @@ static uint64_t values_of(const struct seen *s)
             fold = fuzz_rng_next(&(struct fuzz_rng){fold ^ dp.id}) ^
                    fuzz_rng_next(&(struct fuzz_rng){
                        fold ^ (is_number ? (uint64_t)dp.value.integer : 7000000000u + dp.value.boolean)});
+    }
+    return fold;
+}
+
+static uint64_t codes_of(const struct seen *s)
+{
+    struct tw_dp dp;
+    size_t pos = 0;
+    uint64_t fold = 0;
+    while (s->has_body && s->owner != NULL && tw_dps_next(&dp, &pos, s->body.dps) == 1) {
+        const struct devices_dp *known = devices_dp(s->owner, dp.id);
+        for (const char *c = known != NULL ? known->code : ""; *c != '\0'; c++)
+            fold = fuzz_rng_next(&(struct fuzz_rng){fold ^ (uint64_t)*c});
     }
     return fold;
 }
@@ -117,6 +138,8 @@ static bool same(const struct told *was, const struct told *is)
 {
     if (is->dir != was->dir || is->values != was->values)
         return false;
+    if (is->codes != was->codes && is->codes != 0 && was->codes != 0)
+        return false;
     if (was->framed && (is->seq != was->seq || is->command != was->command))
         return false;
     return !was->framed || was->overwritten || is->retcode == was->retcode;
@@ -145,6 +168,7 @@ static void compare(const struct told *is, const struct seen *s)
     CHECK(was != NULL);
     CHECK(was->secret_len == 0 || !contains(s->record.payload, was->secret, was->secret_len));
     CHECK(!contains(s->record.payload, fuzz_device_id, ID_LEN) && !contains(s->record.payload, fuzz_local_key, 16));
+    CHECK(!contains(s->record.payload, sub_device_cid, sizeof sub_device_cid - 1));
     CHECK(is_pseudonym(&s->src->address) && is_pseudonym(&s->dst->address));
 }
 
@@ -199,6 +223,7 @@ static void seen(void *ctx, struct seen *s)
     t.seq = (uint32_t)s->record.seq;
     t.command = (uint32_t)s->record.cmd;
     t.values = values_of(s);
+    t.codes = codes_of(s);
     learn_secret(&t, payload);
     if (r->redact == NULL)
         compare(&t, s);
@@ -225,8 +250,10 @@ static struct decoder *new_decoder(struct reading *r, tw_keyring **ring, const s
     static size_t entries[CONNECTIONS_MAX]; /* a connection that was never encrypted may get a device of its own */
     CHECK(tw_keyring_new(ring) == TW_OK && devices->n <= CONNECTIONS_MAX);
     for (size_t i = 0; i < devices->n; i++) {
-        entries[i] = i;
         const struct devices_entry *e = &devices->entries[i];
+        if (e->sub)
+            continue;
+        entries[tw_keyring_size(*ring)] = i;
         struct tw_span id = {(const uint8_t *)e->id, strlen(e->id)};
         CHECK(e->key_state == DEVICES_KEY_OK && tw_keyring_add(*ring, e->key, id, NULL) == TW_OK);
     }
@@ -282,6 +309,7 @@ static void read_list(struct devices *list)
     CHECK(devices_parse(list, text, (size_t)n, "list", &why) == 0);
     const struct tw_span said = {(const uint8_t *)text, (size_t)n};
     CHECK(!contains(said, fuzz_device_id, ID_LEN) && !contains(said, fuzz_local_key, 16));
+    CHECK(!contains(said, sub_device_id, ID_LEN) && !contains(said, sub_device_cid, sizeof sub_device_cid - 1));
 }
 
 static uint32_t le32(const uint8_t *p)

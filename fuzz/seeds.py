@@ -526,6 +526,8 @@ def captures(corpus, vectors):
             put(name + "-key-log-only", conversation(steps[3:]))
             put(name + "-second-handshake", conversation(steps[:4] + steps[:1] + steps[4:5] + steps[1:3] + steps[4:]))
             put(name + "-response-first", conversation(steps[1:2] + steps[:1] + steps[2:]))
+    gateway = [v for v in json.loads((vectors / "3.3.json").read_text())["vectors"] if "cid" in v.get("plaintext", "")]
+    put("v33-sub-device", conversation([(v["direction"] == "to_device", bytes.fromhex(v["frame_hex"])) for v in gateway]))
     sent = b""
     for i, v in enumerate(json.loads((vectors / "discovery.json").read_text())["vectors"]):
         sent += datagram(i * 100, v["udp_port"], bytes.fromhex(v["frame_hex"]))

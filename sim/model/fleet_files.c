@@ -107,7 +107,7 @@ static struct tw_span values_of(const struct house *h, const struct devices_entr
 
 static bool is_sub(const struct devices_entry *e)
 {
-    return e->sub || e->node_id[0] != '\0' || e->parent[0] != '\0';
+    return devices_cid(e)[0] != '\0';
 }
 
 static bool is_gateway(const struct devices_entry *e)

@@ -344,7 +344,7 @@ int profile_of_device(const struct profile **out, const struct devices_entry *en
     p->shape.product_id = arena_text(a, entry->product_id);
     struct child_spec *children = n_subs > 0 ? arena_alloc(a, n_subs * sizeof *children) : NULL;
     for (size_t i = 0; rc == 0 && children != NULL && i < n_subs; i++) {
-        children[i].cid = arena_text(a, subs[i].entry->node_id[0] ? subs[i].entry->node_id : subs[i].entry->id);
+        children[i].cid = arena_text(a, devices_cid(subs[i].entry));
         children[i].name = arena_text(a, subs[i].entry->name);
         rc = build_shape(a, &children[i].shape, subs[i].entry, subs[i].values);
     }

@@ -203,6 +203,31 @@ class Text(OutputTest):
         self.assertIn("cid bb, 19 55\n", text)
         self.assertEqual(text.count("cur_power 5.5 W\n"), 2)
 
+    def test_sub_devices_of_the_list_have_names(self):
+        gateway = {k: v for k, v in HOUSE[0].items() if k != "mapping"}
+        power = {"7": {"code": "cur_power", "type": "Integer", "values": {"unit": "W", "scale": 1}}}
+        behind = {"id": "s1", "sub": True, "node_id": "0010", "parent": mangle.DEVICE_ID, "name": "Lamp, k\u00fcche", "mapping": power}
+        self.path("devices.json").write_text(json.dumps([
+            {**behind, "id": "s2", "parent": "another gateway", "name": "Not mine"}, gateway, behind,
+            {"id": "s3", "sub": True, "node_id": "0011", "parent": mangle.DEVICE_ID, "name": "", "category": "cz"}]))
+
+        def say(talk):
+            talk.client(0x0A, {"cid": "0010", "t": 1700000000})
+            talk.client(0x0D, {"cid": "0010", "dps": {"7": None, "8": None}})
+            talk.device(0x08, {"cid": "0010", "dps": {"7": 601}}, 0)
+            talk.device(0x08, {"cid": "0011", "dps": {"19": 55}}, 0)
+            talk.device(0x08, {"cid": "0012", "dps": {"7": 55}}, 0)
+        text = self.lines("3.3", say)
+        for line in ("cid 0010 (Lamp, k\u00fcche), asks for everything", "cid 0010 (Lamp, k\u00fcche), asks for cur_power, 8",
+                     "cid 0010 (Lamp, k\u00fcche), cur_power 60.1 W", "cid 0011, cur_power 5.5 W", "cid 0012, 7 55"):
+            self.assertIn(line + "\n", text)
+        rows = dump("-r", self.path("x"), *self.devices, "-T", "csv", "-Y", "json.cid").stdout.splitlines()
+        self.assertEqual(rows[0], "time,device,name,cid,cur_power [W],dp_7")
+        self.assertEqual([row.split(",", 2)[2] for row in rows[1:]],
+                         ['"Lamp, k\u00fcche",0010,60.1,', "Kettle plug,0011,5.5,", "Kettle plug,0012,,55"])
+        dump("-r", self.path("x"), *self.devices, "--plot", self.path("p.svg"), "-Y", "json.cid == 0010")
+        self.assertIn("Kettle plug / Lamp, k\u00fcche", self.path("p.svg").read_text())
+
     def test_device_that_knows_no_handshake(self):
         """It answers START by an error (spec section 4.3), which is no nonce and no missing reply."""
         def say(talk):

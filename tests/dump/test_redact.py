@@ -82,6 +82,27 @@ class Redact(DumpTest):
         text = dump("-r", out, "--devices", devices).stdout
         self.assertIn("cur_power 60.1 W", text)
 
+    def test_sub_devices_go_along(self):
+        """Their names and ids do not; one is called as data points are."""
+        power = {"19": {"code": "cur_power", "type": "Integer", "values": {"unit": "W", "scale": 1}}}
+        subs = [{"id": "bfsubdevice0000000001", "name": "Grandpa's lamp", "sub": True, "node_id": "a4c1380000000001",
+                 "parent": HOUSE["id"], "mapping": {"1": {"code": "lamp_on", "type": "Boolean", "values": {}}}},
+                {"id": "bfsubdevice0000000002", "name": "Shed", "sub": True, "node_id": "1", "parent": HOUSE["id"], "mapping": power},
+                {"id": "bfsubdevice0000000003", "name": "Never heard", "sub": True, "node_id": "2", "parent": HOUSE["id"]}]
+        self.path("house.json").write_text(json.dumps([HOUSE, *subs]))
+        talk = Talk("3.4", rounds=0)
+        for body in ({"cid": "a4c1380000000001", "dps": {"1": True}}, {"cid": "1", "dps": {"1": False, "19": 55}}):
+            talk.device(0x08, {"protocol": 4, "data": body}, 0)
+        path = mangle.save(self.path("x.pcap"), segments(talk.frames))
+        dump("-r", path, "--devices", self.path("house.json"), "--redact", self.path("out.pcapng"))
+        devices = self.path("out.devices.json")
+        text = dump("-r", self.path("out.pcapng"), "--devices", devices).stdout
+        self.assertRegex(text, r"cid rd\w{14} \(Sub-device 1\), lamp_on true\n")
+        self.assertIn("cid 1 (Sub-device 2), 1 false, cur_power 5.5 W\n", text)
+        self.assertEqual(len(json.loads(devices.read_text())), 3)
+        for secret in [*SECRETS, *(v for s in subs for v in s.values() if isinstance(v, str) and len(v) > 1)]:
+            self.assertNotIn(secret, devices.read_text())
+
     def test_what_cannot_be_opened_is_left_out_and_said(self):
         packets, _ = self.house("3.3")
         other = Talk("3.3", key=b"another-key-9876")

@@ -277,6 +277,46 @@ static void of_equal_ids_the_last_wins(void **state)
     devices_free(&d);
 }
 
+static const char *owner(const struct devices *d, const char *id, const char *cid)
+{
+    const struct devices_entry *e = devices_owner(d, span(id), span(cid));
+    return e != NULL ? e->name : "nobody";
+}
+
+/* Zigbee node ids are unique in the world, those of Bluetooth meshes behind their gateway only. */
+static void the_owner_of_data_points_is_the_device_or_one_behind_it(void **state)
+{
+    (void)state;
+    struct devices d = parsed("[{\"id\":\"g1\",\"name\":\"gate 1\",\"node_id\":\"own\"},"
+                              "{\"id\":\"g2\",\"name\":\"gate 2\"},"
+                              "{\"id\":\"s1\",\"name\":\"of 1\",\"sub\":true,\"node_id\":\"0010\",\"parent\":\"g1\"},"
+                              "{\"id\":\"s2\",\"name\":\"of 2\",\"sub\":true,\"node_id\":\"0010\",\"parent\":\"g2\"},"
+                              "{\"id\":\"s3\",\"name\":\"by id\",\"parent\":\"g1\"},"
+                              "{\"id\":\"s4\",\"name\":\"of any\",\"sub\":true,\"node_id\":\"0011\"},"
+                              "{\"id\":\"s5\",\"name\":\"old\",\"sub\":true,\"node_id\":\"0012\"},"
+                              "{\"id\":\"s6\",\"name\":\"new\",\"sub\":true,\"node_id\":\"0012\"}]");
+    assert_string_equal(devices_cid(&d.entries[1]), "");
+    assert_string_equal(devices_cid(&d.entries[2]), "0010");
+    assert_string_equal(devices_cid(&d.entries[4]), "s3");
+
+    assert_string_equal(owner(&d, "g1", ""), "gate 1");
+    assert_string_equal(owner(&d, "g1", "g1"), "gate 1");
+    assert_string_equal(owner(&d, "g1", "own"), "gate 1");
+    assert_string_equal(owner(&d, "g1", "0010"), "of 1");
+    assert_string_equal(owner(&d, "g2", "0010"), "of 2");
+    assert_string_equal(owner(&d, "stranger", "0010"), "nobody");
+    assert_string_equal(owner(&d, "", "0010"), "of 2");
+    assert_string_equal(owner(&d, "g1", "s3"), "by id");
+    assert_string_equal(owner(&d, "g2", "s3"), "nobody");
+    assert_string_equal(owner(&d, "g2", "0011"), "of any");
+    assert_string_equal(owner(&d, "g2", "0012"), "new");
+    for (const char *const *cid = (const char *const[]){"001", "00100", "g2", "~", NULL}; *cid != NULL; cid++)
+        assert_string_equal(owner(&d, "g1", *cid), "nobody");
+    assert_string_equal(owner(&d, "", ""), "nobody");
+    devices_free(&d);
+    assert_string_equal(owner(&d, "g1", "0010"), "nobody");
+}
+
 /* Quadratic reading or looking up takes minutes here, linear reading well under a second. */
 static void ten_thousand_devices_are_read_quickly(void **state)
 {
@@ -342,6 +382,7 @@ int main(void)
         cmocka_unit_test(members_of_the_wrong_type_do_no_harm),
         cmocka_unit_test(devices_are_found_by_id_name_and_unique_beginning),
         cmocka_unit_test(of_equal_ids_the_last_wins),
+        cmocka_unit_test(the_owner_of_data_points_is_the_device_or_one_behind_it),
         cmocka_unit_test(ten_thousand_devices_are_read_quickly),
         cmocka_unit_test(files_are_read_and_missing_ones_named),
     };

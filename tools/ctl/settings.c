@@ -176,7 +176,7 @@ static void take_entry(const struct settings *s, struct target *out, const struc
     copy(out->host, sizeof out->host, via->ip);
     out->port = via->port;
     if (via != e)
-        copy(out->cid, sizeof out->cid, e->node_id[0] != '\0' ? e->node_id : e->id);
+        copy(out->cid, sizeof out->cid, devices_cid(e));
     if (via->key_state == DEVICES_KEY_OK) {
         memcpy(out->key, via->key, sizeof out->key);
         out->has_key = true;

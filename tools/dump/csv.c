@@ -77,10 +77,11 @@ static void csv_seen(struct output *o, struct seen *s)
     if (!s->has_body || s->record.dir != RECORD_FROM_DEVICE || tw_dps_next(&dp, &pos, s->body.dps) != 1)
         return;
     char time[TIME_TEXT_MAX];
+    struct tw_span sub_device = name_of_sub_device(s), name = sub_device.len > 0 ? sub_device : s->record.name;
     time_text(time, s->record.time_ns, true);
     keep(c, time, strlen(time));
     keep(c, s->record.device.data, s->record.device.len);
-    keep(c, s->record.name.data, s->record.name.len);
+    keep(c, name.data, name.len);
     keep(c, s->body.cid.data, s->body.cid.len);
     do
         keep_value(c, s, &dp);

@@ -188,6 +188,7 @@ static void report_unanswered(struct decoder *d, struct conversation *c, enum ve
         int client = c->device_side >= 0 ? !c->device_side : !c->labelled_device;
         struct seen s = {.conversation = c,
                          .device = c->who.device,
+                         .owner = c->who.device,
                          .verdict = verdict,
                          .src = &c->flow->side[client],
                          .dst = &c->flow->side[!client]};
@@ -235,6 +236,7 @@ static void on_event(struct decoder *d, struct conversation *c, int side, const 
     if (ev->has_frame)
         s.raw = ev->frame.raw;
     s.device = c->who.device;
+    s.owner = s.has_body ? directory_owner(d->directory, s.device, c->who.id, s.body.cid) : s.device;
     if (c != d->loose) {
         s.conversation = c;
         s.record.src = c->address[side];
@@ -378,7 +380,7 @@ static void fill_discovery(struct decoder *d, struct seen *s, const struct tw_di
     s->discovery = disc;
     s->body = disc->body;
     s->has_body = true;
-    s->device = directory_device(d->directory, disc->gw_id);
+    s->device = s->owner = directory_device(d->directory, disc->gw_id);
     if (s->device != NULL)
         r->name = (struct tw_span){(const uint8_t *)s->device->name, strlen(s->device->name)};
 }

@@ -40,6 +40,7 @@ struct seen {
     const struct tw_observed *observed;      /* NULL: a datagram, or a verdict about no message */
     const struct tw_discovery *discovery;    /* NULL: not one, or it could not be opened */
     const struct devices_entry *device;      /* NULL: not known */
+    const struct devices_entry *owner;       /* of the data points: device, or a sub-device; NULL: not known */
     const struct tw_session_secret *session; /* not NULL: a session key was found with this message */
     struct tw_body body;                     /* when has_body: the payload is JSON */
     bool has_body;

@@ -62,6 +62,12 @@ const struct devices_entry *directory_device(const struct directory *d, struct t
     return d->devices != NULL && id.len > 0 ? devices_by_id(d->devices, id) : NULL;
 }
 
+const struct devices_entry *directory_owner(const struct directory *d, const struct devices_entry *device,
+                                            struct tw_span id, struct tw_span cid)
+{
+    return d->devices == NULL || cid.len == 0 ? device : devices_owner(d->devices, id, cid);
+}
+
 static const struct devices_entry *device_of_key(const struct directory *d, size_t key_index)
 {
     if (d->devices == NULL || d->entry_of_key == NULL || key_index == TW_NO_INDEX)

@@ -21,6 +21,10 @@ void directory_free(struct directory *d); /* NULL is fine */
 
 /* The entry of this device in devices.json; NULL: there is none. */
 const struct devices_entry *directory_device(const struct directory *d, struct tw_span id);
+/* Whose data points a message with this cid has: those of device, which has this id, or of a sub-device behind it, see
+ * devices_owner(). */
+const struct devices_entry *directory_owner(const struct directory *d, const struct devices_entry *device,
+                                            struct tw_span id, struct tw_span cid);
 /* Take what a device at this address announced. */
 void directory_announced(struct directory *d, const struct ip_address *a, const struct tw_discovery *disc);
 

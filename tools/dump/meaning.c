@@ -5,34 +5,43 @@
 #include "common/units.h"
 #include "output.h"
 
-/* A sub-device speaks through its gateway, whose data points are others. */
-static bool is_sub_device(const struct seen *s)
+static bool is_of_sub_device(const struct seen *s)
 {
-    if (!s->has_body || s->body.cid.len == 0)
-        return false;
-    const char *const own[] = {s->device != NULL ? s->device->id : "", s->device != NULL ? s->device->node_id : ""};
-    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
-        if (strlen(own[i]) == s->body.cid.len && memcmp(own[i], s->body.cid.data, s->body.cid.len) == 0)
-            return false;
-    return true;
+    return s->has_body && s->body.cid.len > 0 && (s->owner == NULL || s->owner != s->device);
 }
 
-/* A reply with many data points betrays the family; it is remembered for the pushes of single values. */
+const struct devices_entry *sub_device_of(const struct seen *s)
+{
+    return is_of_sub_device(s) ? s->owner : NULL;
+}
+
+struct tw_span name_of_sub_device(const struct seen *s)
+{
+    const struct devices_entry *e = sub_device_of(s);
+    return e != NULL ? (struct tw_span){(const uint8_t *)e->name, strlen(e->name)} : (struct tw_span){0};
+}
+
+static enum units_family look_for_family(const struct seen *s)
+{
+    enum units_family found = s->has_body ? units_family_of(s->body.dps) : UNITS_FAMILY_UNKNOWN;
+    return found == UNITS_FAMILY_UNKNOWN && s->owner != NULL ? units_family_of_category(s->owner->category) : found;
+}
+
+/* A reply with many data points betrays the family; it is remembered for the pushes of single values. A sub-device speaks
+ * through its gateway, whose data points are others. */
 static enum units_family family_of(struct seen *s)
 {
     struct conversation *c = s->conversation;
-    if (c == NULL || is_sub_device(s))
-        return s->has_body ? units_family_of(s->body.dps) : UNITS_FAMILY_UNKNOWN;
-    if (c->family == UNITS_FAMILY_UNKNOWN && s->has_body)
-        c->family = (int)units_family_of(s->body.dps);
-    if (c->family == UNITS_FAMILY_UNKNOWN && c->who.device != NULL)
-        c->family = (int)units_family_of_category(c->who.device->category);
+    if (c == NULL || is_of_sub_device(s))
+        return look_for_family(s);
+    if (c->family == UNITS_FAMILY_UNKNOWN)
+        c->family = (int)look_for_family(s);
     return (enum units_family)c->family;
 }
 
 struct meaning meaning_of(struct seen *s, uint32_t dp_id)
 {
-    const struct devices_dp *dp = s->device != NULL && !is_sub_device(s) ? devices_dp(s->device, dp_id) : NULL;
+    const struct devices_dp *dp = s->owner != NULL ? devices_dp(s->owner, dp_id) : NULL;
     if (dp != NULL) {
         const struct units_dp *known = dp->unit[0] == '\0' ? units_by_code(dp->code) : NULL;
         return (struct meaning){dp->code, known != NULL ? known->unit : dp->unit, dp->scale};

@@ -14,7 +14,12 @@ struct output {
     void (*free)(struct output *o);
 };
 
-/* What a data point of a message means: from the mapping of its device, else from the family its data points betray.
+/* The device behind the one that speaks, whose data points these are; NULL: nobody, or not in the list. */
+const struct devices_entry *sub_device_of(const struct seen *s);
+/* What the list calls it; empty: nobody, or no name. */
+struct tw_span name_of_sub_device(const struct seen *s);
+
+/* What a data point of a message means: from the mapping of its owner, else from the family its data points betray.
  * Texts are borrowed; "" for unknown. */
 struct meaning {
     const char *code, *unit;

@@ -112,15 +112,16 @@ static struct plotted *find_plotted(struct plot *p, const char *label)
 static void write_label(char label[LABEL_MAX], const struct seen *s)
 {
     const struct record *r = &s->record;
-    const char *cid_mark = s->body.cid.len > 0 ? " / " : "";
-    int cid = s->body.cid.len > 30 ? 30 : (int)s->body.cid.len;
+    struct tw_span name = name_of_sub_device(s), behind = name.len > 0 ? name : s->body.cid;
+    const char *mark = behind.len > 0 ? " / " : "";
+    int len = behind.len > 30 ? 30 : (int)behind.len;
     struct tw_span who = r->name.len > 0 ? r->name : r->device;
     if (who.len > 0)
-        snprintf(label, LABEL_MAX, "%.*s%s%.*s", who.len > 50 ? 50 : (int)who.len, (const char *)who.data, cid_mark,
-                 cid, (const char *)s->body.cid.data);
+        snprintf(label, LABEL_MAX, "%.*s%s%.*s", who.len > 50 ? 50 : (int)who.len, (const char *)who.data, mark, len,
+                 (const char *)behind.data);
     else
-        snprintf(label, LABEL_MAX, "%.50s%s%.*s", r->src != NULL ? r->src : "a log", cid_mark, cid,
-                 (const char *)s->body.cid.data);
+        snprintf(label, LABEL_MAX, "%.50s%s%.*s", r->src != NULL ? r->src : "a log", mark, len,
+                 (const char *)behind.data);
 }
 
 /* Which quantity a data point is, and in amperes, volts or watts how much; -1: none. */

@@ -64,13 +64,15 @@ void pseudonyms_free(struct pseudonyms *p)
     free(p);
 }
 
-/* "rd" and a number that fills the length: ids stay letters and digits of their length. */
-static void write_name(uint8_t *out, size_t len, size_t number)
+/* "rd" and a number that fills the length: ids stay letters and digits of their length. Short ones stay, as they do in
+ * bodies: sub-devices may be called "1", as data points are. */
+static void write_name(uint8_t *out, struct tw_span original, size_t number)
 {
     static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyz";
-    for (size_t i = len; i-- > 0; number /= 36)
+    memcpy(out, original.data, original.len);
+    for (size_t i = original.len; original.len >= LONG_ENOUGH && i-- > 0; number /= 36)
         out[i] = (uint8_t)digits[number % 36];
-    if (len >= 8)
+    if (original.len >= 8)
         memcpy(out, "rd", 2);
 }
 
@@ -152,7 +154,7 @@ static struct name *add_name(struct pseudonyms *p, struct tw_span s)
     if (texts == NULL)
         return NULL;
     memcpy(texts, s.data, s.len);
-    write_name(texts + s.len, s.len, p->n + 1);
+    write_name(texts + s.len, s, p->n + 1);
     *slot_of(p, s) = p->n + 1;
     p->names[p->n] = (struct name){.original = texts, .renamed = texts + s.len, .len = s.len};
     return &p->names[p->n++];

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "common/file.h"
+#include "common/units.h"
 #include "output.h"
 #include "pcapng.h"
 #include "pseudonyms.h"
@@ -35,6 +36,11 @@ struct new_key {
     int version;
 };
 
+struct new_sub_device {
+    const struct devices_entry *device;
+    struct tw_span gateway; /* the pseudonym; empty: not known */
+};
+
 struct redacted_flow {
     size_t key;                         /* in keys */
     bool begun, has_start, has_session; /* a START was written; RESP was, too */
@@ -50,6 +56,8 @@ struct redact {
     struct pseudonyms *names;
     struct new_key *keys;
     size_t n_keys;
+    struct new_sub_device *subs;
+    size_t n_subs;
     uint64_t n_nonces, n_left_out;
     char *body;
     uint8_t *frame;
@@ -416,6 +424,20 @@ static void redact_discovery(struct redact *r, struct seen *s)
         put_datagram(r, s, len);
 }
 
+/* Its data points have names in the list. */
+static void keep_sub_device(struct redact *r, const struct seen *s)
+{
+    const struct devices_entry *e = sub_device_of(s);
+    for (size_t i = 0; e != NULL && i < r->n_subs; i++)
+        if (r->subs[i].device == e)
+            return;
+    struct new_sub_device *grown = e != NULL ? realloc(r->subs, (r->n_subs + 1) * sizeof *grown) : NULL;
+    if (grown == NULL)
+        return;
+    r->subs = grown;
+    r->subs[r->n_subs++] = (struct new_sub_device){e, pseudonym_of(r->names, s->record.device)};
+}
+
 static void redact_seen(struct output *o, struct seen *s)
 {
     struct redact *r = (struct redact *)o;
@@ -433,6 +455,7 @@ static void redact_seen(struct output *o, struct seen *s)
         redact_discovery(r, s);
     else if (s->observed != NULL && s->conversation != NULL && s->observed->has_frame)
         redact_message(r, s);
+    keep_sub_device(r, s);
 }
 
 static void redact_closed(struct output *o, struct conversation *c, uint64_t time_ns)
@@ -451,15 +474,20 @@ static void redact_closed(struct output *o, struct conversation *c, uint64_t tim
 
 /* ---- The device list beside it ------------------------------------------------------------------------------------------ */
 
+static struct tw_span span_of(const char *s)
+{
+    return (struct tw_span){(const uint8_t *)s, strlen(s)};
+}
+
 /* A JSON string; the device list may say anything in it. */
-static void put_string(FILE *f, const char *s)
+static void put_string(FILE *f, struct tw_span s)
 {
     fputc('"', f);
-    for (; *s != '\0'; s++) {
-        if ((unsigned char)*s < 0x20)
-            fprintf(f, "\\u%04x", (unsigned)*s);
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.data[i] < 0x20)
+            fprintf(f, "\\u%04x", (unsigned)s.data[i]);
         else
-            fprintf(f, *s == '"' || *s == '\\' ? "\\%c" : "%c", *s);
+            fprintf(f, s.data[i] == '"' || s.data[i] == '\\' ? "\\%c" : "%c", s.data[i]);
     }
     fputc('"', f);
 }
@@ -473,26 +501,47 @@ static void put_mapping(FILE *f, const struct devices_entry *e)
         if (dp->id == 0)
             continue;
         fprintf(f, "%s\"%" PRIu32 "\":{\"code\":", first ? "" : ",", dp->id);
-        put_string(f, dp->code);
+        put_string(f, span_of(dp->code));
         fprintf(f, ",\"type\":\"%s\",\"values\":{\"unit\":", devices_dp_type_name(dp->type));
-        put_string(f, dp->unit);
+        put_string(f, span_of(dp->unit));
         fprintf(f, ",\"scale\":%d}}", dp->scale);
         first = false;
     }
     fputs("}", f);
 }
 
+/* What names its data points: the mapping, or a category that tells. */
+static void put_meaning(FILE *f, const struct devices_entry *e)
+{
+    if (e != NULL && units_family_of_category(e->category) != UNITS_FAMILY_UNKNOWN)
+        fprintf(f, ",\"category\":\"%s\"", e->category);
+    if (e != NULL && e->has_mapping)
+        put_mapping(f, e);
+}
+
 static void put_device(FILE *f, const struct new_key *k, size_t number)
 {
-    fprintf(f, "%s {\"name\":\"Device %zu\",\"id\":\"", number > 1 ? ",\n" : "", number);
-    if (k->id.len > 0)
-        fwrite(k->id.data, 1, k->id.len, f);
-    else
-        fprintf(f, "unknown%zu", number);
-    fprintf(f, "\",\"key\":\"%s\",\"version\":\"%s\"", (const char *)k->key,
+    char unknown[32];
+    snprintf(unknown, sizeof unknown, "unknown%zu", number);
+    fprintf(f, "%s {\"name\":\"Device %zu\",\"id\":", number > 1 ? ",\n" : "", number);
+    put_string(f, k->id.len > 0 ? k->id : span_of(unknown));
+    fprintf(f, ",\"key\":\"%s\",\"version\":\"%s\"", (const char *)k->key,
             k->version >= 0 ? tw_version_name((enum tw_version)k->version) : "3.3");
-    if (k->device != NULL && k->device->has_mapping)
-        put_mapping(f, k->device);
+    put_meaning(f, k->device);
+    fputs("}", f);
+}
+
+static void put_sub_device(FILE *f, struct pseudonyms *names, const struct new_sub_device *s, size_t number)
+{
+    fprintf(f, ",\n {\"name\":\"Sub-device %zu\",\"id\":", number);
+    put_string(f, pseudonym_of(names, span_of(s->device->id)));
+    fputs(",\"sub\":true,\"node_id\":", f);
+    put_string(f, pseudonym_of(names, span_of(devices_cid(s->device))));
+    if (s->gateway.len > 0) {
+        fputs(",\"parent\":", f);
+        put_string(f, s->gateway);
+    }
+    put_meaning(f, s->device);
     fputs("}", f);
 }
 
@@ -508,6 +557,8 @@ static int write_devices(const struct redact *r, struct why *why)
     fputs("[\n", f);
     for (size_t i = 0; i < r->n_keys; i++)
         put_device(f, &r->keys[i], i + 1);
+    for (size_t i = 0; i < r->n_subs; i++)
+        put_sub_device(f, r->names, &r->subs[i], i + 1);
     fputs("\n]\n", f);
     int rc = fclose(f) != 0 ? why_set(why, "out of memory") : file_write_atomic(r->list_path, text, len, 0644, why);
     free(text);
@@ -536,6 +587,7 @@ static void redact_free(struct output *o)
     pseudonyms_free(r->names);
     tw_crypto_free(r->crypto);
     free(r->keys);
+    free(r->subs);
     free(r->body);
     free(r->frame);
     free(r);

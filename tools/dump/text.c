@@ -20,6 +20,7 @@ enum {
     TIME_LEN = 12,      /* to the millisecond */
     INDENT = 59,        /* where the content of a message begins, and its further lines */
     HEX_COLUMNS = 32,   /* bytes per line of -v */
+    SUB_NAME_MAX = 32,  /* characters of a sub-device's name */
 };
 
 struct text {
@@ -125,14 +126,14 @@ static void write_dp_label(char label[LABEL_MAX], const struct meaning *m, uint3
 }
 
 /* "asks for cur_current", and the next ones without these words. */
-static void put_asked(struct text *t, struct seen *s, uint32_t dp_id, bool *first)
+static void put_asked(struct text *t, struct seen *s, uint32_t dp_id, bool *first, bool *first_asked)
 {
     char label[LABEL_MAX], piece[LABEL_MAX + 16];
     struct meaning m = meaning_of(s, dp_id);
     write_dp_label(label, &m, dp_id);
-    snprintf(piece, sizeof piece, "%s%s", *first ? "asks for " : "", label);
+    snprintf(piece, sizeof piece, "%s%s", *first_asked ? "asks for " : "", label);
     put_piece(t, span_of(piece), *first);
-    *first = false;
+    *first = *first_asked = false;
 }
 
 /* Values that are all null: so device22 and sub-devices are asked (spec section 8 of device-behaviour). */
@@ -159,12 +160,13 @@ static void put_refreshed(struct text *t, struct seen *s, bool *first)
 {
     struct tw_span name;
     struct tw_value list, id;
+    bool first_asked = true;
     for (size_t pos = 0; tw_json_next_member(&name, &list, &pos, s->body.json) == 1;) {
         if (name.len != 4 || memcmp(name.data, "dpId", 4) != 0 || list.type != TW_VALUE_ARRAY)
             continue;
         for (size_t at = 0; tw_json_next_element(&id, &at, list.text) == 1;)
             if (read_dp_id(id.text) > 0)
-                put_asked(t, s, read_dp_id(id.text), first);
+                put_asked(t, s, read_dp_id(id.text), first, &first_asked);
     }
 }
 
@@ -173,11 +175,11 @@ static void put_data_points(struct text *t, struct seen *s, bool *first)
     struct tw_dp dp;
     struct units_phase phase;
     char piece[4400], label[LABEL_MAX];
-    bool asks = asks_by_null(s);
+    bool asks = asks_by_null(s), first_asked = true;
     for (size_t pos = 0; tw_dps_next(&dp, &pos, s->body.dps) == 1;) {
         struct meaning m = meaning_of(s, dp.id);
         if (asks) {
-            put_asked(t, s, dp.id, first);
+            put_asked(t, s, dp.id, first, &first_asked);
             continue;
         }
         write_dp_label(label, &m, dp.id);
@@ -209,7 +211,7 @@ static const char *without_body(const struct seen *s)
 /* A query or heart beat that holds nothing but ids and times. */
 static bool is_usual_body(const struct seen *s)
 {
-    static const char *const usual[] = {"gwId", "devId", "uid", "t"};
+    static const char *const usual[] = {"gwId", "devId", "uid", "t", "cid"};
     struct tw_span name;
     struct tw_value value;
     if (s->record.cmd != TW_CMD_DP_QUERY && s->record.cmd != TW_CMD_DP_QUERY_NEW &&
@@ -225,26 +227,33 @@ static bool is_usual_body(const struct seen *s)
     return true;
 }
 
+static void put_cid(struct text *t, const struct seen *s)
+{
+    char piece[256];
+    struct tw_span cid = s->body.cid, name = name_of_sub_device(s);
+    snprintf(piece, sizeof piece, name.len > 0 ? "cid %.*s (%.*s)" : "cid %.*s", cid.len > 100 ? 100 : (int)cid.len,
+             (const char *)cid.data, (int)bytes_of(name, SUB_NAME_MAX), (const char *)name.data);
+    put_piece(t, span_of(piece), true);
+}
+
 /* Data points, or the whole body of a message without any. */
 static void put_body(struct text *t, struct seen *s, bool *first)
 {
     if (s->body.cid.len > 0) {
-        char piece[128];
-        snprintf(piece, sizeof piece, "cid %.*s", s->body.cid.len > 100 ? 100 : (int)s->body.cid.len,
-                 (const char *)s->body.cid.data);
-        put_piece(t, span_of(piece), *first);
+        put_cid(t, s);
         *first = false;
+    }
+    if (s->record.dir == RECORD_TO_DEVICE && is_usual_body(s)) {
+        put_piece(t, span_of(without_body(s)), *first);
+        *first = false;
+        return;
     }
     put_data_points(t, s, first);
     if (s->record.cmd == TW_CMD_UPDATEDPS && s->record.dir == RECORD_TO_DEVICE)
         put_refreshed(t, s, first);
-    if (!*first)
-        return;
-    *first = false;
-    if (s->record.dir == RECORD_TO_DEVICE && is_usual_body(s))
-        put_piece(t, span_of(without_body(s)), true);
-    else
+    if (*first)
         put_piece(t, s->body.json, true);
+    *first = false;
 }
 
 static int cut_len(struct tw_span s, int max)

@@ -84,9 +84,8 @@ void tuya_keys_preferences(module_t *module)
 static tw_keyring *ring;
 static GHashTable *known; /* the key's bytes -> struct tuya_key, which owns them */
 static struct devices devices;
-static GHashTable *sub_devices; /* node id, which is their cid -> struct devices_entry */
-static gint64 log_size;         /* bytes of the key log when it was read last */
-static size_t log_taken;        /* entries of it that are in the ring */
+static gint64 log_size;  /* bytes of the key log when it was read last */
+static size_t log_taken; /* entries of it that are in the ring */
 
 /* Keys are as good as random: their first bytes are hash enough. */
 static guint hash_key(gconstpointer key)
@@ -174,8 +173,6 @@ static void take_devices(void)
     }
     for (size_t i = 0; i < devices.n; i++) {
         const struct devices_entry *e = &devices.entries[i];
-        if (given(e->node_id))
-            g_hash_table_insert(sub_devices, (gpointer)e->node_id, (gpointer)e);
         if (e->key_state == DEVICES_KEY_OK && !e->sub)
             add_local(e->key, e->id, given(e->name) ? e->name : e->id, e->has_version ? &e->version : NULL);
     }
@@ -212,7 +209,6 @@ void tuya_keys_fill(void)
         return;
     }
     known = g_hash_table_new_full(hash_key, equal_keys, NULL, free_key);
-    sub_devices = g_hash_table_new(g_str_hash, g_str_equal);
     take_rows();
     take_devices();
     if (given(keylog_path_pref))
@@ -226,10 +222,9 @@ void tuya_keys_wipe(void)
         return;
     tw_keyring_free(ring);
     g_hash_table_destroy(known);
-    g_hash_table_destroy(sub_devices);
     devices_free(&devices);
     ring = NULL;
-    known = sub_devices = NULL;
+    known = NULL;
     devices = (struct devices){0};
     log_size = 0;
     log_taken = 0;
@@ -258,21 +253,19 @@ const struct tuya_key *tuya_keys_know(const uint8_t key[TW_KEY_LEN], size_t loca
     return know(key, of != NULL ? of->device : NULL, of != NULL ? of->note : "from the handshake");
 }
 
-/* see tuya-keys.h */
-const struct devices_entry *tuya_keys_device(const char *id)
+static struct tw_span span_of(const char *text)
 {
-    if (devices.n == 0)
-        return NULL;
-    return devices_by_id(&devices, (struct tw_span){(const uint8_t *)id, strlen(id)});
+    return (struct tw_span){(const uint8_t *)text, text != NULL ? strlen(text) : 0};
 }
 
 /* see tuya-keys.h */
-const struct devices_entry *tuya_keys_sub_device(struct tw_span cid)
+const struct devices_entry *tuya_keys_device(const char *id)
 {
-    if (sub_devices == NULL || g_hash_table_size(sub_devices) == 0)
-        return NULL;
-    char *text = g_strndup((const char *)cid.data, cid.len);
-    const struct devices_entry *e = g_hash_table_lookup(sub_devices, text);
-    g_free(text);
-    return e;
+    return devices_by_id(&devices, span_of(id));
+}
+
+/* see tuya-keys.h */
+const struct devices_entry *tuya_keys_owner(const char *id, struct tw_span cid)
+{
+    return devices_owner(&devices, span_of(id), cid);
 }

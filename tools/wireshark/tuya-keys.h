@@ -41,7 +41,8 @@ const struct tuya_key *tuya_keys_know(const uint8_t key[TW_KEY_LEN], size_t loca
 /** What devices.json says about a device; NULL if nothing. */
 const struct devices_entry *tuya_keys_device(const char *id);
 
-/** The same about a device behind a gateway, by its cid. */
-const struct devices_entry *tuya_keys_sub_device(struct tw_span cid);
+/** The same about whose data points a message has: see devices_owner().
+ * @param id  of the device that speaks; NULL if it is not known */
+const struct devices_entry *tuya_keys_owner(const char *id, struct tw_span cid);
 
 #endif

@@ -86,7 +86,7 @@ static const struct devices_entry *known_device(const struct tuya_sight *s)
 /* Whose data points these are: a gateway passes on those of the devices behind it. */
 static const struct devices_entry *owner_of_dps(const struct view *v)
 {
-    return v->body.cid.len > 0 ? tuya_keys_sub_device(v->body.cid) : known_device(v->s);
+    return tuya_keys_owner(v->s->device, v->body.cid);
 }
 
 /* The name that the user gave it, else its id. */
@@ -391,8 +391,8 @@ static void show_cid(const struct view *v)
         return;
     gint at = (gint)(cid.data - v->m->payload.data);
     proto_item *ti = proto_tree_add_item(v->tree, hf_cid, v->payload, at, (gint)cid.len, ENC_UTF_8);
-    const struct devices_entry *known = tuya_keys_sub_device(cid);
-    if (known != NULL)
+    const struct devices_entry *known = owner_of_dps(v);
+    if (known != NULL && known->name[0] != '\0')
         proto_item_append_text(ti, " (%s)", known->name);
 }
 
