@@ -110,6 +110,14 @@ class Simulated(unittest.TestCase):
                 if version >= "3.4":
                     report = self.lines(ctl(sim, "subdevices"))[0]["payload"]
                     self.assertIn("0000000000000001", json.dumps(report))
+                    with tempfile.TemporaryDirectory() as folder:
+                        path = os.path.join(folder, "devices.json")
+                        behind = {"id": "x", "sub": True, "node_id": "0000000000000001", "parent": sim.id, "name": "Kettle"}
+                        with open(path, "w", encoding="utf-8") as f:
+                            json.dump([{"id": sim.id, "key": sim.key, "version": version, "name": "Gateway"}, behind], f)
+                        result = run("tuya-ctl", "--devices", path, "--device", "Gateway", "--host", sim.host, "--port", sim.port,
+                                     "subdevices")
+                    self.assertEqual(result.stdout, "online   0000000000000001  Kettle\n")
 
     def test_a_fleet_is_talked_to_by_name(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -5,6 +5,7 @@ import os
 import queue
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
@@ -16,6 +17,7 @@ from sim import PATIENCE_S, Sim, program
 
 VERSIONS = ("3.1", "3.2", "3.3", "3.4", "3.5")
 CONTROLS = 1000
+FAKE_ID = "fake0000000000000000id"
 
 
 class Watch:
@@ -190,6 +192,37 @@ class Watches(unittest.TestCase):
                                            "0000000000000001") as w:
             event = w.wait_for(lambda e: e["event"] == "status")
             self.assertEqual((event["cid"], event["dps"]), ("0000000000000001", {"1": True}))
+
+    def test_a_gateway_is_listened_to_although_it_cannot_be_asked(self):
+        """What it pushes is said of whom it is, and not lost over looking for another version."""
+        class Gateway(FakePlug):
+            def query(self, talk, m):
+                talk.say(m.cmd, b"json obj data unvalid", retcode=1)
+            control = query
+
+            def answer(self, talk, m):
+                super().answer(talk, m)
+                if m.cmd == tp.HEART_BEAT:
+                    for cid, dps in (("0010", {"19": 605}), ("0011", {"19": 605}), (FAKE_ID, {"19": 605})):
+                        talk.say(tp.STATUS, {"protocol": 4, "t": 1, "data": {"cid": cid, "dps": dps}}, header=b"3.4" + bytes(12))
+
+        power = {"19": {"code": "cur_power", "type": "Integer", "values": {"unit": "W", "scale": 1}}}
+        with Gateway("3.4") as plug, tempfile.TemporaryDirectory() as folder:
+            devices = os.path.join(folder, "devices.json")
+            with open(devices, "w", encoding="utf-8") as f:
+                json.dump([{"id": FAKE_ID, "key": plug.key.decode(), "name": "Gateway", "version": "3.4"},
+                           {"id": "s1", "sub": True, "node_id": "0010", "parent": FAKE_ID, "name": "Kettle", "mapping": power}], f)
+            text = subprocess.Popen([program("tuya-ctl"), "--host", "127.0.0.1", "--port", str(plug.port), "--devices", devices,
+                                     "--device", "Gateway", "watch"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            with text, Watch(plug.port, FAKE_ID, plug.key.decode(), "3.4", "--devices", devices) as w:
+                w.wait_for(lambda e: e["event"] == "refused")
+                w.wait_for(lambda e: e["event"] == "status" and e.get("cid") == "0011")
+                self.assertEqual(w.stop(), 0)
+                lines = [text.stdout.readline().split(" ", 1)[1] for _ in range(3)]
+                text.terminate()
+            self.assertEqual([e["event"] for e in w.events], ["connected", "refused", "status", "status"])
+            self.assertEqual([(e.get("cid"), e.get("name")) for e in w.events[2:]], [("0010", "Kettle"), ("0011", None)])
+            self.assertEqual(lines, ["Kettle: 19 cur_power = 60.5 W\n", "cid 0011: 19 = 605\n", "19 = 605\n"])
 
 
 if __name__ == "__main__":

@@ -234,9 +234,9 @@ static enum exit_code control(struct session *s, const char *dps, bool once)
             comma = ",";
             continue;
         }
-        const char *code = show_meaning(s, family, dp.id).code;
+        const char *code = show_meaning(s->target.entry, family, dp.id).code;
         printf("%u%s%s = ", (unsigned)dp.id, code[0] != '\0' ? " " : "", code);
-        show_value(s, family, has);
+        show_value(s->target.entry, family, dp.id, store_text(has));
         putchar('\n');
     }
     if (show_is_json()) {
@@ -489,9 +489,59 @@ static enum exit_code command_send(struct session *s, const struct settings *set
     return s->answer.type == TW_CLIENT_REFUSED ? EXIT_CODE_REFUSED : EXIT_CODE_OK;
 }
 
+/* The list under one state of the report: "online   a4c1380000000001  Kettle". */
+static size_t put_sub_devices(const struct session *s, const struct devices *devices, const char *state,
+                              struct tw_span list)
+{
+    const struct tw_span id = {(const uint8_t *)s->target.id, strlen(s->target.id)};
+    struct tw_value cid;
+    size_t n = 0;
+    for (size_t pos = 0; tw_json_next_element(&cid, &pos, list) == 1;) {
+        if (cid.type != TW_VALUE_STRING)
+            continue;
+        const struct tw_span text = {cid.text.data + 1, cid.text.len - 2};
+        const struct devices_entry *e = devices_owner(devices, id, text);
+        printf("%-7s  ", state);
+        show_clean((const char *)text.data, text.len);
+        if (e != NULL && e->name[0] != '\0') {
+            fputs("  ", stdout);
+            show_clean(e->name, strlen(e->name));
+        }
+        putchar('\n');
+        n++;
+    }
+    return n;
+}
+
+/* {"reqType":"subdev_online_stat_report","data":{"online":[..],"offline":[..],"nearby":[..]}}. False: it is another. */
+static bool show_report(const struct session *s, const struct devices *devices)
+{
+    static const char *const states[] = {"online", "offline", "nearby"};
+    struct tw_body body;
+    struct tw_span payload = {(const uint8_t *)s->answer.text, s->answer.len}, name;
+    struct tw_value data, list;
+    bool is_report = false;
+    size_t n = 0;
+    if (s->answer.text == NULL || tw_body_parse(&body, payload) != TW_OK)
+        return false;
+    for (size_t pos = 0; tw_json_next_member(&name, &data, &pos, body.json) == 1;) {
+        if (data.type != TW_VALUE_OBJECT || name.len != 4 || memcmp(name.data, "data", 4) != 0)
+            continue;
+        for (size_t at = 0; tw_json_next_member(&name, &list, &at, data.text) == 1;)
+            for (size_t i = 0; list.type == TW_VALUE_ARRAY && i < sizeof states / sizeof states[0]; i++)
+                if (name.len == strlen(states[i]) && memcmp(name.data, states[i], name.len) == 0) {
+                    n += put_sub_devices(s, devices, states[i], list.text);
+                    is_report = true;
+                }
+    }
+    if (is_report && n == 0)
+        puts("the gateway knows no sub-devices");
+    return is_report;
+}
+
 static enum exit_code command_subdevices(struct session *s, const struct settings *set, int n, char **arguments)
 {
-    (void)set, (void)n, (void)arguments;
+    (void)n, (void)arguments;
     struct ask a = {.kind = ASK_SUBDEVICES};
     struct trouble t;
     if (session_ask(s, &a, &t) != 0) {
@@ -499,7 +549,8 @@ static enum exit_code command_subdevices(struct session *s, const struct setting
             snprintf(t.next, sizeof t.next, "only gateways of 3.4 and 3.5 answer this");
         return said(&t);
     }
-    show_answer(s);
+    if (show_is_json() || !show_report(s, &set->devices))
+        show_answer(s);
     return s->answer.type == TW_CLIENT_REFUSED ? EXIT_CODE_REFUSED : EXIT_CODE_OK;
 }
 

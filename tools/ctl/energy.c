@@ -59,7 +59,7 @@ static void collect(const struct session *s, struct energy *e)
     memset(e, 0, sizeof *e);
     for (size_t i = 0; i < s->store.n; i++) {
         const struct store_dp *dp = &s->store.dps[i];
-        struct meaning m = show_meaning(s, family, dp->id);
+        struct meaning m = show_meaning(s->target.entry, family, dp->id);
         if (is_code(m.code, volts))
             take(&e->volts, dp, m.scale);
         else if (is_code(m.code, amperes))

@@ -45,7 +45,7 @@ enum units_family show_family(const struct session *s)
             tw_text_put(&t, i == 0 ? "\"" : ",\"");
             tw_text_put_int(&t, dp->id);
             tw_text_put(&t, "\":");
-            tw_text_put_span(&t, (struct tw_span){(const uint8_t *)dp->text, dp->len});
+            tw_text_put_span(&t, store_text(dp));
         }
         tw_text_put(&t, "}");
         if (!t.overflow)
@@ -57,9 +57,9 @@ enum units_family show_family(const struct session *s)
     return family;
 }
 
-struct meaning show_meaning(const struct session *s, enum units_family family, uint32_t dp_id)
+struct meaning show_meaning(const struct devices_entry *device, enum units_family family, uint32_t dp_id)
 {
-    const struct devices_dp *mapped = s->target.entry != NULL ? devices_dp(s->target.entry, dp_id) : NULL;
+    const struct devices_dp *mapped = device != NULL ? devices_dp(device, dp_id) : NULL;
     if (mapped != NULL) {
         /* Lists often lack the unit of energy and such; the standard code knows it. */
         const struct units_dp *known = units_by_code(mapped->code);
@@ -111,18 +111,23 @@ void show_string(const char *text)
 
 void show_begin(const struct session *s)
 {
+    show_begin_about(s, (struct tw_span){(const uint8_t *)s->target.cid, strlen(s->target.cid)}, s->target.entry);
+}
+
+void show_begin_about(const struct session *s, struct tw_span cid, const struct devices_entry *device)
+{
     fputs("{\"device\":", stdout);
     if (s->target.id[0] != '\0')
         show_string(s->target.id);
     else
         fputs("null", stdout);
-    if (s->target.cid[0] != '\0') {
+    if (cid.len > 0) {
         fputs(",\"cid\":", stdout);
-        show_string(s->target.cid);
+        show_string_len((const char *)cid.data, cid.len);
     }
-    if (s->target.entry != NULL && s->target.entry->name[0] != '\0') {
+    if (device != NULL && device->name[0] != '\0') {
         fputs(",\"name\":", stdout);
-        show_string(s->target.entry->name);
+        show_string(device->name);
     }
 }
 
@@ -147,11 +152,12 @@ void show_dps_json(const struct session *s, uint64_t since)
     fputs("}", stdout);
 }
 
-void show_value(const struct session *s, enum units_family family, const struct store_dp *dp)
+void show_value(const struct devices_entry *device, enum units_family family, uint32_t dp_id, struct tw_span json)
 {
-    struct tw_value v = store_value(dp);
-    struct meaning m = show_meaning(s, family, dp->id);
+    struct tw_value v = {.type = TW_VALUE_NULL};
+    struct meaning m = show_meaning(device, family, dp_id);
     char number[UNITS_NUMBER_MAX];
+    (void)tw_json_value(&v, json); /* out of a body that was parsed */
     switch (v.type) {
     case TW_VALUE_BOOL:
         show_colour(v.boolean ? SHOW_GOOD : SHOW_DIM);
@@ -162,7 +168,7 @@ void show_value(const struct session *s, enum units_family family, const struct 
         units_scale(number, v.text, m.scale);
         printf("%s%s%s", number, m.unit[0] != '\0' ? " " : "", m.unit);
         break;
-    default: show_clean(dp->text, dp->len); break;
+    default: show_clean((const char *)json.data, json.len); break;
     }
 }
 
@@ -171,7 +177,7 @@ void show_table(const struct session *s, uint64_t since)
     enum units_family family = show_family(s);
     size_t width = 0;
     for (size_t i = 0; i < s->store.n; i++) {
-        size_t len = strlen(show_meaning(s, family, s->store.dps[i].id).code);
+        size_t len = strlen(show_meaning(s->target.entry, family, s->store.dps[i].id).code);
         width = len > width ? len : width;
     }
     for (size_t i = 0; i < s->store.n; i++) {
@@ -183,8 +189,8 @@ void show_table(const struct session *s, uint64_t since)
         show_colour(SHOW_PLAIN);
         printf("  ");
         if (width > 0)
-            printf("%-*s  ", (int)width, show_meaning(s, family, dp->id).code);
-        show_value(s, family, dp);
+            printf("%-*s  ", (int)width, show_meaning(s->target.entry, family, dp->id).code);
+        show_value(s->target.entry, family, dp->id, store_text(dp));
         putchar('\n');
     }
     show_flush();

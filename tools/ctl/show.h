@@ -12,17 +12,19 @@
 void show_setup(bool json, bool colour);
 bool show_is_json(void);
 
-/** What a data point stands for: from the device list, else from the family its data points betray. */
+/** What a data point of a device stands for: from the device list (NULL: not in it), else from the family its data points
+ * betray. */
 struct meaning {
     const char *code; /* "" if unknown */
     const char *unit; /* "" for none */
     int scale;
 };
-struct meaning show_meaning(const struct session *s, enum units_family family, uint32_t dp_id);
+struct meaning show_meaning(const struct devices_entry *device, enum units_family family, uint32_t dp_id);
 enum units_family show_family(const struct session *s);
 
-/** {"device":..,"name":.., - without the closing brace. */
+/** {"device":..,"cid":..,"name":.., - without the closing brace; _about: of a device behind the one that is talked to. */
 void show_begin(const struct session *s);
+void show_begin_about(const struct session *s, struct tw_span cid, const struct devices_entry *device);
 void show_end(void);
 
 /** Flush stdout; if its reader has gone, end quietly. */
@@ -43,7 +45,7 @@ void show_dps_json(const struct session *s, uint64_t since);
 void show_table(const struct session *s, uint64_t since);
 
 /** One value as people read it: on, 230.1 V, "white". */
-void show_value(const struct session *s, enum units_family family, const struct store_dp *dp);
+void show_value(const struct devices_entry *device, enum units_family family, uint32_t dp_id, struct tw_span json);
 
 /** Colour on and off, if wanted. */
 enum show_colour { SHOW_PLAIN, SHOW_GOOD, SHOW_BAD, SHOW_DIM, SHOW_BOLD };

@@ -59,11 +59,15 @@ const struct store_dp *store_find(const struct store *s, uint32_t id)
     return at < s->n && s->dps[at].id == id ? &s->dps[at] : NULL;
 }
 
+struct tw_span store_text(const struct store_dp *dp)
+{
+    return (struct tw_span){(const uint8_t *)dp->text, dp->len};
+}
+
 struct tw_value store_value(const struct store_dp *dp)
 {
     struct tw_value value = {.type = TW_VALUE_NULL};
-    (void)tw_json_value(&value,
-                        (struct tw_span){(const uint8_t *)dp->text, dp->len}); /* out of a body that was parsed */
+    (void)tw_json_value(&value, store_text(dp)); /* out of a body that was parsed */
     return value;
 }
 

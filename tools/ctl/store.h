@@ -26,7 +26,8 @@ int store_merge(struct store *s, struct tw_span dps);
 /** NULL: never heard of. */
 const struct store_dp *store_find(const struct store *s, uint32_t id);
 
-/** The value. */
+/** The value: its JSON text, and what it is. */
+struct tw_span store_text(const struct store_dp *dp);
 struct tw_value store_value(const struct store_dp *dp);
 
 void store_free(struct store *s);

@@ -20,6 +20,7 @@ enum {
 
 struct watch {
     struct session *s;
+    const struct devices *devices;
     uv_signal_t signals[2];
     bool interrupted;
     bool listening; /* the first picture was shown: pushes are news */
@@ -49,29 +50,67 @@ static void put_time(void)
     }
 }
 
-/* {"time":..,"device":..,"event":"status","dps":{..}} or: 12:00:00.123 1 switch_1 = on, 19 cur_power = 60.0 W */
-static void put_dps(struct session *s, const char *event, struct tw_span dps)
+/* Who pushed: the device that is talked to, or one behind it. */
+struct pusher {
+    struct tw_span cid;
+    const struct devices_entry *device; /* NULL: not in the list */
+    enum units_family family;
+    bool is_behind;
+};
+
+static struct pusher pusher_of(const struct watch *w, const struct tw_body *body)
+{
+    const struct session *s = w->s;
+    const struct target *g = &s->target;
+    struct pusher p = {{(const uint8_t *)g->cid, strlen(g->cid)}, g->entry, UNITS_FAMILY_UNKNOWN, false};
+    if (p.cid.len == 0 && body->cid.len > 0) {
+        struct tw_span id = {(const uint8_t *)g->id, strlen(g->id)};
+        p.device = devices_owner(w->devices, id, body->cid);
+        p.is_behind = p.device == NULL || p.device != g->entry;
+    }
+    if (!p.is_behind) {
+        p.family = show_family(s);
+        return p;
+    }
+    p.cid = body->cid;
+    p.family = units_family_of(body->dps);
+    if (p.family == UNITS_FAMILY_UNKNOWN && p.device != NULL)
+        p.family = units_family_of_category(p.device->category);
+    return p;
+}
+
+static void put_name(const struct pusher *p)
+{
+    bool is_named = p->device != NULL && p->device->name[0] != '\0';
+    if (!is_named)
+        fputs("cid ", stdout);
+    show_clean(is_named ? p->device->name : (const char *)p->cid.data,
+               is_named ? strlen(p->device->name) : p->cid.len);
+    fputs(": ", stdout);
+}
+
+/* {"device":..,"time":..,"event":"status","dps":{..}} or: 12:00:00.123 1 switch_1 = on, 19 cur_power = 60.0 W */
+static void put_push(struct watch *w, const struct tw_body *body)
 {
     struct tw_dp dp;
     size_t pos = 0;
+    const char *comma = "";
+    const struct pusher p = pusher_of(w, body);
     if (show_is_json()) {
-        show_begin(s);
+        show_begin_about(w->s, p.cid, p.device);
         put_time();
-        printf(",\"event\":\"%s\",\"dps\":", event);
-        show_json((const char *)dps.data, dps.len);
+        fputs(",\"event\":\"status\",\"dps\":", stdout);
+        show_json((const char *)body->dps.data, body->dps.len);
         show_end();
         return;
     }
-    enum units_family family = show_family(s);
-    const char *comma = "";
     put_time();
-    while (tw_dps_next(&dp, &pos, dps)) {
-        const struct store_dp *has = store_find(&s->store, dp.id);
-        if (has == NULL)
-            continue;
-        const char *code = show_meaning(s, family, dp.id).code;
+    if (p.is_behind)
+        put_name(&p);
+    while (tw_dps_next(&dp, &pos, body->dps)) {
+        const char *code = show_meaning(p.device, p.family, dp.id).code;
         printf("%s%u%s%s = ", comma, (unsigned)dp.id, code[0] != '\0' ? " " : "", code);
-        show_value(s, family, has);
+        show_value(p.device, p.family, dp.id, dp.value.text);
         comma = ", ";
     }
     putchar('\n');
@@ -103,7 +142,7 @@ static void on_event(void *ctx, const struct tw_client_event *ev)
         g->cid[0] != '\0' && ev->body.cid.len > 0 &&
         (ev->body.cid.len != strlen(g->cid) || memcmp(ev->body.cid.data, g->cid, ev->body.cid.len) != 0);
     if (ev->type == TW_CLIENT_STATUS && ev->body.dps.len > 0 && !other_child)
-        put_dps(w->s, "status", ev->body.dps);
+        put_push(w, &ev->body);
 }
 
 static bool is_interrupted(void *ctx)
@@ -112,7 +151,7 @@ static bool is_interrupted(void *ctx)
     return w->interrupted;
 }
 
-/* Everything once, as one event. A device that refuses to be asked still pushes. */
+/* Everything once, as one event. A device that refuses to be asked still pushes: as gateways do, for those behind them. */
 static int first_picture(struct watch *w, struct trouble *t)
 {
     struct session *s = w->s;
@@ -121,7 +160,7 @@ static int first_picture(struct watch *w, struct trouble *t)
         if (t->kind != TROUBLE_SAID_NO && t->kind != TROUBLE_WRONG_ID)
             return -1;
         put_event(s, "refused", t->what);
-        return 0;
+        return session_open(s, t); /* whether it refused for its version was looked at on other connections */
     }
     if (show_is_json()) {
         show_begin(s);
@@ -146,7 +185,7 @@ enum exit_code command_watch(struct session *s, const struct settings *set, int 
 {
     (void)n, (void)arguments;
     static const int numbers[2] = {SIGINT, SIGTERM};
-    struct watch w = {.s = s};
+    struct watch w = {.s = s, .devices = &set->devices};
     struct trouble t;
     enum exit_code code = EXIT_CODE_OK;
     uint64_t backoff = BACKOFF_FIRST_MS;
