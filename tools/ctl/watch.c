@@ -159,7 +159,10 @@ static int first_picture(struct watch *w, struct trouble *t)
     if (session_status(s, t) != 0) {
         if (t->kind != TROUBLE_SAID_NO && t->kind != TROUBLE_WRONG_ID)
             return -1;
-        put_event(s, "refused", t->what);
+        if (show_is_json())
+            put_event(s, "refused", t->what);
+        else
+            say_warn("%s; what it pushes is shown all the same", t->what);
         return session_open(s, t); /* whether it refused for its version was looked at on other connections */
     }
     if (show_is_json()) {
