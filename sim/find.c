@@ -125,16 +125,15 @@ static enum finding look_crc(struct finder *f, const struct tw_frame *frame, str
     if (body.len == 0)
         return frame->command == TW_CMD_HEART_BEAT ? FIND_HEARTBEAT : FIND_SKIP;
     bool header = body.len >= 3 && body.data[0] == '3' && body.data[1] == '.';
-    if (body.data[0] == '{') {
-        *d = by_id(f, body);
-    } else if (header && body.data[2] == '1') {
+    if (header && body.data[2] == '1') {
         *d = by_key(f, TW_V31, frame);
         return *d != NULL ? FIND_DEVICE : FIND_SKIP; /* 3.1: silence for a wrong key */
-    } else {
-        *d = by_key(f, TW_V33, frame);
-        if (*d == NULL)
-            *d = by_key(f, TW_V32, frame);
     }
+    *d = body.data[0] == '{' ? by_id(f, body) : NULL;
+    if (*d == NULL) /* one ciphertext in 256 begins with a brace */
+        *d = by_key(f, TW_V33, frame);
+    if (*d == NULL)
+        *d = by_key(f, TW_V32, frame);
     if (*d == NULL && frame->command == TW_CMD_HEART_BEAT)
         return FIND_HEARTBEAT;
     if (*d == NULL)

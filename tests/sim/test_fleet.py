@@ -8,7 +8,7 @@ import time
 import unittest
 
 from sim import PATIENCE_S, Sim
-from tuyapeer import CONTROL, DP_QUERY, START, Client, Timeout, seal, unseal
+from tuyapeer import CONTROL, DP_QUERY, START, Client, Timeout, ecb, seal, unseal
 
 MIX = "3.1:20,3.2:20,3.3:20,3.4:20,3.5:20"
 
@@ -50,6 +50,14 @@ class OnePort(Folder):
                 with self.subTest(d["id"], version=d["version"]), client_of(sim, d) as c:
                     on = d["version"] != "3.2" and c.status()["1"]
                     self.assertEqual(c.set({"1": not on})[1].dps, {"1": not on})
+
+    def test_ciphertext_that_begins_as_json_does(self):
+        """One key in 256 makes such a query of the ids; its device is meant all the same."""
+        first = b'{"gwId":"0000000'
+        i = next(i for i in range(1, 9999) if ecb(f"{i:015d}<".encode(), first, True)[:1] == b"{")
+        devices = [device(0, "3.3"), device(i, "3.3")]
+        with Sim("--devices", self.write("d.json", devices)) as sim, client_of(sim, devices[1]) as c:
+            self.assertIn("1", c.status())
 
     def test_control_first_and_heartbeats_first(self):
         devices = [device(i, v) for i, v in enumerate(("3.1", "3.2", "3.3", "3.1", "3.2", "3.3"))]
