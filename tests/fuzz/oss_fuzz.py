@@ -42,6 +42,20 @@ def interrupted_and_resumed(command, out):
     return None
 
 
+def hours_of_others(command, out):
+    """What the table has of other days and machines counts: nothing is left to do here, and nothing is taken off the table."""
+    table = out.with_suffix(".tsv")
+    table.write_text("date\tharness\tcpu_minutes\texecutions\tfound\n2026-01-01\tkeylog\t59.0\t5\t0\n"
+                     "2026-01-02\tkeylog\t1.0\t6\t1\n")
+    before = table.read_text()
+    ran = subprocess.run(command + ["--out", str(out), "--only", "keylog", "--record", str(table), "--each", "3600"], text=True,
+                         stdout=subprocess.PIPE, check=True).stdout
+    state = json.loads((out / "state.json").read_text())["keylog"]
+    if state["runs"] != 0 or table.read_text() != before or "keylog: 60 CPU minutes, 11 executions, 1 found in all" not in ran:
+        return f"an hour in the table, and still: {state}\n{table.read_text()}{ran}"
+    return None
+
+
 def mended(command, source, out):
     """A crash of an earlier build whose input this one survives stays in the books, and nobody's exit status."""
     crash = {"what": "an earlier build", "where": [], "count": 3, "input": "0123456789ab.input"}
@@ -98,7 +112,8 @@ def main():
                 print(f"{name} does not work:\n{run.stdout[-3000:]}")
                 return 1
         campaign = [sys.executable, str(source / "fuzz/campaign"), "--build", str(work / "build"), "--jobs", "2", "--seed", "1"]
-        wrong = interrupted_and_resumed(campaign, root / "interrupted") or mended(campaign, source, root / "interrupted")
+        wrong = (interrupted_and_resumed(campaign, root / "interrupted") or mended(campaign, source, root / "interrupted")
+                 or hours_of_others(campaign, root / "others"))
         if wrong:
             print(wrong)
             return 1
