@@ -226,11 +226,9 @@ void conn_engine_input(struct conn *c, const uint8_t *bytes, size_t n)
     conn_flush(c);
 }
 
-static int grow_lobby(struct conn *c, size_t n)
+static int grow_lobby(struct conn *c, size_t need)
 {
-    size_t need = c->lobby_len + n, cap = c->lobby_cap > 0 ? c->lobby_cap : LOBBY_MIN;
-    if (need > LOBBY_MAX)
-        return -1;
+    size_t cap = c->lobby_cap > 0 ? c->lobby_cap : LOBBY_MIN;
     while (cap < need)
         cap *= 2;
     uint8_t *lobby = cap > c->lobby_cap ? realloc(c->lobby, cap) : c->lobby;
@@ -241,17 +239,21 @@ static int grow_lobby(struct conn *c, size_t n)
     return 0;
 }
 
-/* Bytes of a client that has not said yet which device it means. */
-static void lobby_input(struct conn *c, const uint8_t *bytes, size_t n)
+/* The device that is meant takes over, with what has come so far. */
+static void leave_lobby(struct conn *c, struct device *d)
+{
+    uint8_t *lobby = c->lobby;
+    size_t len = c->lobby_len;
+    c->lobby = NULL;
+    if (conn_adopt(c, d) == 0)
+        conn_engine_input(c, lobby, len);
+    free(lobby);
+}
+
+static void look_around_lobby(struct conn *c)
 {
     static const uint8_t heartbeat_reply[] = {0, 0,    0x55, 0xAA, 0, 0, 0,    0,    0,    0,    0, 9, 0,    0,
                                               0, 0x0C, 0,    0,    0, 0, 0xB0, 0x51, 0xAB, 0x03, 0, 0, 0xAA, 0x55};
-    if (grow_lobby(c, n) != 0) {
-        conn_close(c, "no frame");
-        return;
-    }
-    memcpy(c->lobby + c->lobby_len, bytes, n);
-    c->lobby_len = (uint16_t)(c->lobby_len + n);
     while (!c->closing) {
         struct device *d = NULL;
         size_t used = 0;
@@ -275,21 +277,31 @@ static void lobby_input(struct conn *c, const uint8_t *bytes, size_t n)
             if (++c->n_skipped > SKIPPED_MAX)
                 conn_close(c, "no device has this key");
             break;
-        case FIND_DEVICE: {
-            uint8_t *lobby = c->lobby;
-            size_t len = c->lobby_len;
-            c->lobby = NULL;
-            if (conn_adopt(c, d) == 0)
-                conn_engine_input(c, lobby, len);
-            free(lobby);
-            return;
-        }
+        case FIND_DEVICE: leave_lobby(c, d); return;
         }
         if (c->closing)
             return; /* the client was gone when it was answered */
         memmove(c->lobby, c->lobby + used, c->lobby_len - used);
         c->lobby_len = (uint16_t)(c->lobby_len - used);
     }
+}
+
+/* Bytes of a client that has not said yet which device it means. It may send more at once than a first frame can have. */
+static void lobby_input(struct conn *c, const uint8_t *bytes, size_t n)
+{
+    while (n > 0 && !c->closing && c->engine == NULL) {
+        size_t room = FIND_BYTES_MAX - c->lobby_len, taken = n < room ? n : room;
+        if (taken == 0 || grow_lobby(c, c->lobby_len + taken) != 0) {
+            conn_close(c, "no frame");
+            return;
+        }
+        memcpy(c->lobby + c->lobby_len, bytes, taken);
+        c->lobby_len = (uint16_t)(c->lobby_len + taken);
+        bytes += taken, n -= taken;
+        look_around_lobby(c);
+    }
+    if (n > 0 && !c->closing)
+        conn_engine_input(c, bytes, n);
 }
 
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)

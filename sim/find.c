@@ -1,14 +1,8 @@
-/* find.c - many devices on one port: which one does the first frame of a connection mean?
- *
- *   6699           the 3.5 device whose local key fits the tag of its START
- *   55AA, HMAC     the 3.4 device whose local key fits
- *   55AA, CRC      JSON in clear (3.1, 3.2): by its gwId or devId; signed or encrypted: by whose key opens it
- *
- * Trying a key costs some 300 ns, so ten thousand devices cost some milliseconds, once per connection. Devices that
- * were found lately are tried first. */
+/* find.c - see find.h. */
+#include "find.h"
 #include <stdlib.h>
 #include <string.h>
-#include "server_private.h"
+#include "tuyawire/tuyawire.h"
 
 enum { RECENT = 64 };
 
@@ -24,7 +18,7 @@ struct finder {
     struct group versions[TW_N_VERSIONS];
     struct device *recent[RECENT];
     size_t n_recent;
-    uint8_t plain[LOBBY_MAX];
+    uint8_t plain[FIND_BYTES_MAX];
 };
 
 int finder_new(struct finder **out, const struct fleet *f)
@@ -61,14 +55,16 @@ static bool fits(struct finder *f, const struct device *d, const struct tw_frame
 {
     struct tw_message m;
     unsigned flags = d->version == TW_V31 ? TW_OPEN_ZERO_CRC : 0;
-    if (tw_message_open(&m, f->crypto, frame, d->version, TW_TO_DEVICE, d->key, f->plain, sizeof f->plain, flags) !=
-        TW_OK)
-        return false;
+    int rc =
+        tw_message_open(&m, f->crypto, frame, d->version, TW_TO_DEVICE, d->key, f->plain, sizeof f->plain, flags);
+    /* HMAC and tag prove the key, whatever else is wrong: that is for the device to say. So does the signature of 3.1. */
     if (frame->integrity != TW_INTEGRITY_CRC32)
-        return true;
+        return rc == TW_OK || rc == TW_E_PAYLOAD || rc == TW_E_PADDING;
+    if (rc != TW_OK || !m.encrypted)
+        return false;
     /* Padding alone fits one key of 256; JSON behind it proves it, and so does a block of nothing but padding. */
     struct tw_body body;
-    return m.encrypted && (m.payload.len == 0 || tw_body_parse(&body, m.payload) == TW_OK);
+    return d->version == TW_V31 || m.payload.len == 0 || tw_body_parse(&body, m.payload) == TW_OK;
 }
 
 static void remember(struct finder *f, struct device *d)

@@ -3,6 +3,7 @@
 #ifndef SIM_SERVER_PRIVATE_H
 #define SIM_SERVER_PRIVATE_H
 
+#include "find.h"
 #include "later.h"
 #include "model/store.h"
 #include "rng.h"
@@ -15,7 +16,6 @@ enum {
     WRITE_PAUSE = 256 * 1024, /* bytes: a client that does not read is not read from either */
     WRITE_RESUME = 64 * 1024,
     WRITE_MAX = 1024 * 1024, /* bytes: and is let go when others make the device push so much */
-    LOBBY_MAX = 9 * 1024,    /* bytes of a first frame */
     LOBBY_MIN = 256,
     SKIPPED_MAX = 16,      /* frames that are nobody's: each may cost a try with every key there is */
     FLUSH_AT = 64 * 1024,  /* bytes of output */
@@ -193,17 +193,5 @@ void tap_message_fuzzed(struct conn *c, const struct tw_message *m, struct tw_sp
                         const char *detail);
 void tap_bytes(struct conn *c, bool from_device, const uint8_t *bytes, size_t n);
 const char *tap_peer(const struct conn *c);
-
-/* ---- find.c ---- */
-
-struct finder;
-int finder_new(struct finder **out, const struct fleet *f);
-void finder_free(struct finder *f);
-
-enum finding { FIND_DEVICE, FIND_MORE, FIND_HEARTBEAT, FIND_SKIP, FIND_NOBODY };
-
-/* Whose first frame is this? FIND_DEVICE: *d is set. FIND_HEARTBEAT and FIND_SKIP: *used bytes tell nothing; answer
- * or ignore them and ask again. FIND_NOBODY: close. */
-enum finding finder_look(struct finder *f, const uint8_t *bytes, size_t n, struct device **d, size_t *used);
 
 #endif

@@ -1,8 +1,10 @@
 """Many devices in one process: on one port, one address each, one port each; from a user's files or made up."""
 
+import hmac
 import json
 import os
 import socket
+import struct
 import tempfile
 import time
 import unittest
@@ -108,6 +110,27 @@ class OnePort(Folder):
             with client_of(sim, devices[1]) as c:
                 self.assertIn("1", c.status())
 
+
+    def test_more_at_once_than_a_first_frame_can_have(self):
+        devices = [device(1, "3.3"), device(2, "3.3")]
+        with Sim("--devices", self.write("d.json", devices)) as sim, client_of(sim, devices[1]) as c:
+            c.send_bytes(seal("3.3", "to_device", 1, DP_QUERY, c.query_body(), key=c.key) * 200)
+            for _ in range(200):
+                self.assertIn("1", c.receive().dps)
+
+    def test_what_is_wrong_in_an_authentic_frame_is_told_by_its_device(self):
+        devices = [device(1, "3.4"), device(2, "3.4")]
+        body = bytes(32)  # no padding in it
+        start = bytes.fromhex("000055aa") + struct.pack(">III", 1, START, len(body) + 36) + body
+        start += hmac.digest(devices[1]["key"].encode(), start, "sha256") + bytes.fromhex("0000aa55")
+        with Sim("--devices", self.write("d.json", devices), "--journal", self.path("journal")) as sim:
+            with socket.create_connection((sim.host, sim.port), timeout=PATIENCE_S) as s:
+                s.sendall(start)
+                s.recv(1)  # the end of the connection
+            sim.stop()
+        with open(self.path("journal"), encoding="utf-8") as f:
+            record = json.loads(f.readline())
+        self.assertEqual((record["device"], record["error"]), (devices[1]["id"], "bad_padding"))
 
     def test_frames_of_nobody_do_not_have_all_keys_tried_for_ever(self):
         nobody = seal("3.1", "to_device", 1, CONTROL, {"dps": {"1": True}}, key=b"not one of these")
