@@ -131,6 +131,8 @@ def frames(corpus, vectors):
             if plaintext(v)[:1] == b"{":
                 corpus.put("body", v["id"], bytes([c & 7]) + plaintext(v))
             way = FROM if c & FROM_DEVICE else TO
+            if way == TO:
+                corpus.put("find", v["id"], bytes([c]) + data)
             corpus.put("observer", v["id"], bytes([c & 7]) + record(way, data))
             if VERSIONS.index(version) < 3:  # no handshake before them
                 corpus.put("client" if way == FROM else "device", v["id"], bytes([c & 7]) + record(way, data))
@@ -178,6 +180,23 @@ def malformed(corpus, vectors):
         corpus.put("frame", v["id"], bytes([context(v) | STRICT]) + data)
         corpus.put("open", v["id"], bytes([context(v) | STRICT]) + data)
         corpus.put("observer", v["id"], bytes([context(v) & 7]) + record(FROM if context(v) & FROM_DEVICE else TO, data))
+        if not context(v) & FROM_DEVICE and not v["id"].startswith("bad-len"):
+            corpus.put("find", v["id"], bytes([context(v)]) + data)
+
+
+def first_frames(corpus, vectors):
+    """What clients begin with on a port of many devices."""
+    cases = json.loads((vectors / "session.json").read_text())["cases"]
+    starts = [bytes.fromhex(next(c for c in cases if c["id"] == name)["frames"][0]["frame_hex"])
+              for name in ("hs34-normal", "hs35-normal")]
+    corpus.put("find", "probe-for-34-and-35", b"\x03" + starts[0] + starts[1])
+    corpus.put("find", "probe-for-35-and-34", b"\x04" + starts[1] + starts[0])
+    # {"t":"174","gwId":"fake0000000000000000id"} under the local key
+    brace = bytes.fromhex("7b0e67de3585c2017775bffda55a5a01b8946380e997dabb74b557aae895f1f95e90df102aee5436be7bbe6f636848cf")
+    corpus.put("find", "ciphertext-begins-with-a-brace", b"\x02" + with_crc(10, brace))
+    corpus.put("find", "nobody-and-heart-beats", b"\x02" + with_crc(9, b"") + b"junk" + with_crc(10, b'{"gwId":"nobody"}') + with_crc(9, b""))
+    for name in ("gwId", "devId", "uid"):
+        corpus.put("find", "in-clear-by-" + name, b"\x01" + with_crc(10, b'{"' + name.encode() + b'":"' + ID + b'"}'))
 
 
 def sessions(corpus, vectors):
@@ -644,6 +663,7 @@ def main():
     limits(corpus)
     in_clear(corpus)
     malformed(corpus, vectors)
+    first_frames(corpus, vectors)
     sessions(corpus, vectors)
     discovery(corpus, vectors)
     handshakes(corpus)
