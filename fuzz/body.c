@@ -113,26 +113,6 @@ static bool same_dps(struct tw_span a, struct tw_span b)
     }
 }
 
-/* Levels of brackets, those in texts left out. */
-static int depth_of(struct tw_span s)
-{
-    int depth = 0, most = 0;
-    bool in_text = false;
-    for (size_t i = 0; i < s.len; i++) {
-        uint8_t c = s.data[i];
-        if (in_text && c == '\\')
-            i++;
-        else if (c == '"')
-            in_text = !in_text;
-        else if (!in_text && (c == '{' || c == '['))
-            depth++;
-        else if (!in_text && (c == '}' || c == ']'))
-            depth--;
-        most = depth > most ? depth : most;
-    }
-    return most;
-}
-
 /* Write dps into each canonical body, read it, and find them there. */
 static void check_written(const struct tw_body *b, enum tw_version v)
 {
@@ -148,7 +128,7 @@ static void check_written(const struct tw_body *b, enum tw_version v)
                              : tw_body_reply(&t, &ids, b->dps);
         CHECK(rc == TW_OK && !t.overflow);
         if (tw_body_parse(&again, span_of(&t)) != TW_OK) {
-            CHECK(depth_of(b->dps) + 2 > TW_JSON_DEPTH_MAX); /* one level too deep for its new place */
+            CHECK(fuzz_json_levels(b->dps.data, b->dps.len) + 2 > TW_JSON_DEPTH_MAX); /* one level too deep for its new place */
             continue;
         }
         CHECK(same_dps(again.dps, b->dps));

@@ -49,6 +49,12 @@ FILTERS = (
         "verdict reply_ms length dps.1 json.data").split())),
 )
 
+# As fuzz/sim.c counts them; and of the faults those that change most.
+SIMULATED = ("energy-plug", "basic-plug", "bulb", "device22-plug", "din-meter", "power-strip", "energy-plug-legacy", "zigbee-gateway")
+FAULTS = ("coalesce", "split:ms=0,n=7", "status_first", "dup_status", "split_status", "partial_status", "device22", "one_client:n=2",
+          "reboot:ms=0", "reboot", "rekey", "ip_change", "suffix_in_body", "bad_check", "wrong_key_reply", "slice:n=9,ms=0", "glue:ms=0",
+          "drop_bytes", "junk", "reset:n=5", "half_close", "vendor", "realistic", "slow:ms=0", "seq_echo", "late_status:ms=0")
+
 # fuzz/control.c counts its methods and paths so.
 POST, PATCH, PUT, GET, DELETE, OPTIONS = range(6)
 PATHS = ("dps", "load", "faults", "press", "reboot", "device", "gateway", "nobody", "verify", "advance", "all-faults", "journal",
@@ -288,6 +294,29 @@ def engines(corpus):
                record(ACT, b"\x42\x09"), record(ACT, b"\x00"), message(9))
         device("other-envelope", record(TO, bytes.fromhex("00006699" if c < 4 else "000055aa") + b"\0" * 60))
 
+        def sim(name, *steps, bits=0):
+            corpus.put("sim", f"{v}-{name}", bytes([c | bits]) + b"".join(steps))
+        for i, profile in enumerate(SIMULATED):
+            sim("day-of-" + profile, *day, time(1000), record(ACT, b"\x02"), time(60000), bits=i << 3)
+        cid = b'{"cid":"0000000000000001","t":1,"dps":{"1":false}}'
+        if new:
+            cid = b'{"protocol":5,"t":1,"data":{"cid":"0000000000000001","dps":{"1":false}}}'
+        sim("behind-a-gateway", hello, message(control, cid), message(query, b'{"cid":"0000000000000001"}'), message(0x12, b'{"cid":"0000000000000001","dpId":[18]}'),
+            record(DPS, b'{"1":true}'), record(ACT, b"\x01"), bits=7 << 3)
+        sim("among-others", *day, bits=0x80)
+        sim("fuzzed", *day * 3, bits=0x40)
+        sim("heart-beats-among-others", record(TO, bytes.fromhex("000055aa00000001000000090000000872e818610000aa55")) * 3, *day, bits=0x80)
+        sim("byte-by-byte-among-others", record(PIECES, b"\x01"), *day, bits=0x80)
+        sim("three-clients", *[record(HANDSHAKE, b"", n) * 2 + message(query, old_id, 0, n) for n in range(3)],
+            message(control, body, 0, 1), record(CLOSE, b"", 1), message(9, b"", 0, 2))
+        sim("restart", hello, message(control, body), record(ACT, b"\x03"), hello, message(query, old_id), record(ACT, b"\x06"))
+        sim("half-closed", hello, record(ACT, b"\x05"), record(DPS, b'{"1":true}'))
+        sim("countdown", hello, message(control, body.replace(b"60", b"3")), *[time(1000)] * 5)
+        sim("wrong-key", message(query, old_id, 0x10), message(control, body, 0x10), message(9, b"{}", 0x10), bits=0x80)
+        sim("idle", hello, time(29000), message(9), *[time(60000)] * 3)
+        for i, fault in enumerate(FAULTS):
+            sim("fault-" + fault, record(ACT, b"\0" + fault.encode()), *day, bits=i % 8 << 3)
+
         def client(name, *steps, bits=0):
             corpus.put("client", f"{v}-{name}", bytes([c | bits]) + b"".join(steps))
         hello = record(HANDSHAKE) if new else b""
@@ -399,6 +428,19 @@ def texts(corpus, vectors):
     corpus.put("devices", "cut-off", json.dumps([entry]).encode()[:60])
     corpus.put("devices", "with-bom", b"\xef\xbb\xbf" + json.dumps([entry]).encode())
     line = b"TUYA_SESSION 3.4 000102030405060708090a0b0c0d0e0f 6f4516b64d027488c7ad4446378bcd0a"
+    reply = {"fuzzed": 17, "how": "json,seq", "device": ID.decode(), "version": "3.5", "of": 16, "command": 16, "seq": 9, "flags": 1,
+             "has_retcode": True, "retcode": 1, "has_header": True, "header_version": b"3.5".hex(), "counter": 7, "source": 1,
+             "twice": False, "late": True, "damage": 3, "value": 4294967295, "junk": "0102ff",
+             "payload": b'{"dps":{"1":"surprise"}}'.hex(), "bytes": "00"}
+    text = json.dumps(reply).encode()
+    corpus.put("fuzzlog", "one-reply", text + b"\n")
+    corpus.put("fuzzlog", "the-last-counts", b'{"fuzzed":1}\n' + text + b"\r\n\n")
+    corpus.put("fuzzlog", "no-newline-at-end", text)
+    corpus.put("fuzzlog", "member-missing", json.dumps({k: v for k, v in reply.items() if k != "junk"}).encode())
+    for name, change in (("too-much-junk", {"junk": "00" * 17}), ("no-hex", {"payload": "0g"}), ("half-a-byte", {"payload": "0"}),
+                         ("negative", {"seq": -1}), ("no-such-damage", {"damage": 6}), ("too-large", {"value": 2**32}),
+                         ("no-flag", {"twice": 1}), ("long-how", {"how": "json," * 20}), ("empty", {"payload": "", "junk": ""})):
+        corpus.put("fuzzlog", name, json.dumps({**reply, **change}).encode())
     corpus.put("keylog", "two-sessions", b"# tuyawire\n" + line + b" " + ID + b"\n" + line.replace(b"3.4", b"3.5") + b"\n")
     corpus.put("keylog", "other-lines", b"CLIENT_RANDOM 00 11\r\n\r\n" + line + b"\r\n")
     corpus.put("keylog", "short-nonce", b"TUYA_SESSION 3.4 0001 6f4516b64d027488c7ad4446378bcd0a\n")

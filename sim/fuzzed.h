@@ -67,7 +67,9 @@ struct fuzzed_reply {
  * @return malloc()ed; NULL: out of memory */
 char *fuzzed_line(const struct fuzzed_reply *r, uint64_t number, const char *device, struct tw_span bytes);
 
-/** The last line of a log. @return 0; -1 and why */
+/** The last line of a log. Its payload points nowhere yet.
+ * @param name  of the log, for why. @return 0; -1 and why */
+int fuzzed_take(struct fuzzed_reply *out, struct tw_span log, const char *name, struct why *why);
 int fuzzed_read(struct fuzzed_reply *out, const char *path, struct why *why);
 
 #endif

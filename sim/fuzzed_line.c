@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "common/file.h"
+#include "common/hex.h"
 #include "fuzzed.h"
 #include "tuyawire/device.h"
 
@@ -11,11 +12,7 @@ static void add_hex(cJSON *o, const char *name, const uint8_t *data, size_t n)
     char *text = malloc(2 * n + 1);
     if (text == NULL)
         return;
-    for (size_t i = 0; i < n; i++) {
-        text[2 * i] = "0123456789abcdef"[data[i] >> 4];
-        text[2 * i + 1] = "0123456789abcdef"[data[i] & 15];
-    }
-    text[2 * n] = '\0';
+    *hex_write(text, data, n) = '\0';
     cJSON_AddStringToObject(o, name, text);
     free(text);
 }
@@ -84,28 +81,15 @@ static bool boolean(struct reader *r, const char *name)
     return cJSON_IsTrue(v);
 }
 
-static int digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static size_t hex(struct reader *r, const char *name, uint8_t *out, size_t cap)
 {
     const cJSON *v = cJSON_GetObjectItemCaseSensitive(r->o, name);
     const char *text = cJSON_IsString(v) ? v->valuestring : "-";
     size_t n = strlen(text) / 2;
-    bool fits = strlen(text) % 2 == 0 && n <= cap;
-    for (size_t i = 0; fits && i < n; i++) {
-        int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
-        fits = high >= 0 && low >= 0;
-        if (fits)
-            out[i] = (uint8_t)(high << 4 | low);
-    }
-    if (!fits)
-        r->wrong = name;
-    return fits ? n : 0;
+    if (strlen(text) % 2 == 0 && n <= cap && hex_read(out, n, text))
+        return n;
+    r->wrong = name;
+    return 0;
 }
 
 static const char *take(struct fuzzed_reply *out, const cJSON *o)
@@ -135,22 +119,31 @@ static const char *take(struct fuzzed_reply *out, const cJSON *o)
     return r.wrong;
 }
 
+int fuzzed_take(struct fuzzed_reply *out, struct tw_span log, const char *name, struct why *why)
+{
+    const char *text = (const char *)log.data;
+    size_t end = log.len, begin;
+    while (end > 0 && (text[end - 1] == '\n' || text[end - 1] == '\r'))
+        end--;
+    for (begin = end; begin > 0 && text[begin - 1] != '\n';)
+        begin--;
+    cJSON *o = end > begin ? cJSON_ParseWithLength(text + begin, end - begin) : NULL;
+    struct fuzzed_reply r = {0};
+    const char *wrong = o != NULL ? take(&r, o) : "JSON";
+    if (wrong != NULL)
+        why_set(why, "%s: the last line is not one that --fuzz-log writes: see %s", name, wrong);
+    else
+        *out = r;
+    cJSON_Delete(o);
+    return wrong == NULL ? 0 : -1;
+}
+
 int fuzzed_read(struct fuzzed_reply *out, const char *path, struct why *why)
 {
     struct file_bytes file;
     if (file_read(&file, path, FILE_LIMIT_DEFAULT, why) != 0)
         return -1;
-    while (file.len > 0 && (file.data[file.len - 1] == '\n' || file.data[file.len - 1] == '\r'))
-        file.data[--file.len] = '\0';
-    char *line = strrchr(file.data, '\n');
-    cJSON *o = cJSON_Parse(line != NULL ? line + 1 : file.data);
-    struct fuzzed_reply r = {0};
-    const char *wrong = o != NULL ? take(&r, o) : "JSON";
-    if (wrong != NULL)
-        why_set(why, "%s: the last line is not one that --fuzz-log writes: see %s", path, wrong);
-    else
-        *out = r;
-    cJSON_Delete(o);
+    int rc = fuzzed_take(out, (struct tw_span){(const uint8_t *)file.data, file.len}, path, why);
     file_free(&file);
-    return wrong == NULL ? 0 : -1;
+    return rc;
 }
