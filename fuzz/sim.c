@@ -197,6 +197,21 @@ static void pump(void)
 
 /* ---- what clients do ---- */
 
+/* libFuzzer's clock is a signal, and may come just then. */
+static int connect_through_signals(int fd, const struct sockaddr_in *at)
+{
+    struct pollfd p = {fd, POLLOUT, 0};
+    int error = 0;
+    socklen_t len = sizeof error;
+    if (connect(fd, (const struct sockaddr *)at, sizeof *at) == 0)
+        return 0;
+    if (errno != EINTR)
+        return errno;
+    while (poll(&p, 1, PATIENCE_MS) < 0)
+        CHECK(errno == EINTR);
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 ? error : errno;
+}
+
 static void dial(struct line *l)
 {
     char host[64];
@@ -212,7 +227,7 @@ static void dial(struct line *l)
     CHECK(l->fd >= 0 && inet_pton(AF_INET, host, &at.sin_addr) == 1);
     CHECK(setsockopt(l->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset) == 0);
     CHECK(setsockopt(l->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)) == 0);
-    CHECK(connect(l->fd, (struct sockaddr *)&at, sizeof at) == 0);
+    CHECK(connect_through_signals(l->fd, &at) == 0);
     pump();
 }
 

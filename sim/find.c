@@ -120,16 +120,14 @@ static enum finding look_crc(struct finder *f, const struct tw_frame *frame, str
     struct tw_span body = frame->body;
     if (body.len == 0)
         return frame->command == TW_CMD_HEART_BEAT ? FIND_HEARTBEAT : FIND_SKIP;
-    bool header = body.len >= 3 && body.data[0] == '3' && body.data[1] == '.';
-    if (header && body.data[2] == '1') {
-        *d = by_key(f, TW_V31, frame);
-        return *d != NULL ? FIND_DEVICE : FIND_SKIP; /* 3.1: silence for a wrong key */
-    }
-    *d = body.data[0] == '{' ? by_id(f, body) : NULL;
+    bool is_signed = body.len >= 3 && memcmp(body.data, "3.1", 3) == 0;
+    *d = is_signed ? by_key(f, TW_V31, frame) : body.data[0] == '{' ? by_id(f, body) : NULL;
     if (*d == NULL) /* one ciphertext in 256 begins with a brace */
         *d = by_key(f, TW_V33, frame);
     if (*d == NULL)
         *d = by_key(f, TW_V32, frame);
+    if (*d == NULL && is_signed)
+        return FIND_SKIP; /* 3.1: silence for a wrong key */
     if (*d == NULL && frame->command == TW_CMD_HEART_BEAT)
         return FIND_HEARTBEAT;
     if (*d == NULL)
