@@ -215,6 +215,7 @@ void meter_recall(struct plug *p, const struct meter_memory *memory)
     m->debt_mws = memory->debt_mws;
     m->scene = (enum mains_scene)memory->mains;
     m->exact = m->scene == MAINS_STEADY;
-    if (memory->period_s != NEVER)
-        m->period_at = (int64_t)m->second - (int64_t)memory->period_s;
+    m->period_at = memory->period_s != NEVER ? (int64_t)m->second - (int64_t)memory->period_s
+                   : any_on(p)               ? (int64_t)m->second
+                                             : NO_PERIOD;
 }

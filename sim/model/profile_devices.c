@@ -178,8 +178,11 @@ static void add_values(struct builder *b, struct tw_span values, const struct pr
                             : in.value.type == TW_VALUE_INTEGER ? DP_INTEGER
                                                                 : DP_STRING;
         const struct dp_spec *known = shape_dp(&base->shape, in.id);
+        bool is_absent = in.value.type == TW_VALUE_NULL;
+        if (known == NULL && is_absent)
+            continue;
         bool text = known != NULL && (known->type == DP_ENUM || known->type == DP_RAW || known->type == DP_STRING);
-        bool fits = known != NULL && (known->type == type || (type == DP_STRING && text) ||
+        bool fits = known != NULL && (is_absent || known->type == type || (type == DP_STRING && text) ||
                                       (type == DP_INTEGER && known->type == DP_BITMAP));
         if (fits) {
             b->dps[in.id] = *known;

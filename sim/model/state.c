@@ -102,7 +102,8 @@ static void put_meter(struct tw_text *t, const struct plug *p)
     put_loads(t, p);
 }
 
-/* "dps" and "tuyawire" of one plug. Write-only values are kept as well: the device has them. */
+/* "dps" and "tuyawire" of one plug. Write-only values are kept as well: the device has them. One that it began with and
+ * that was made absent is null: left out, it would be back after a restart. */
 static void put_plug(struct tw_text *t, const struct plug *p, const char *id)
 {
     size_t n = 0;
@@ -110,11 +111,15 @@ static void put_plug(struct tw_text *t, const struct plug *p, const char *id)
     tw_text_put_string(t, span_of(id));
     tw_text_put(t, ",\"dps\":{");
     for (size_t i = 0; i < p->shape->n_dps; i++) {
-        if ((plug_flags(p)[i] & DP_KNOWN) == 0)
+        bool known = (plug_flags(p)[i] & DP_KNOWN) != 0;
+        if (!known && !p->shape->dps[i].has_initial)
             continue;
         tw_text_put(t, n++ > 0 ? "," : "");
         tw_text_put(t, p->shape->dps[i].key);
-        plug_put_value(p, t, i);
+        if (known)
+            plug_put_value(p, t, i);
+        else
+            tw_text_put(t, "null");
     }
     tw_text_put(t, "}},\"tuyawire\":{\"form\":1");
     put_countdowns(t, p);

@@ -66,6 +66,57 @@ static void a_fleet_comes_back_as_it_was(void **state)
     }
 }
 
+/* A plug's state as text, taken by a plug that was made anew, and written by that. */
+static void assert_comes_back(struct fleet *f, uint64_t now_ms)
+{
+    struct fleet again;
+    struct why why = {""};
+    size_t len, len_again;
+    make_fleet(&again, "energy-plug", 1);
+    char *text = state_write(f, now_ms, 1, &len);
+    if (apply_text(&again, text, &why) != 1)
+        fail_msg("%s", why.text);
+    char *text_again = state_write(&again, 0, 1, &len_again);
+    assert_string_equal(strchr(text_again, '{') + 40, strchr(text, '{') + 40); /* behind the time of day */
+    free(text);
+    free(text_again);
+    fleet_free(&again);
+}
+
+static void what_was_made_absent_stays_absent(void **state)
+{
+    (void)state;
+    struct fleet f;
+    const struct tw_dp gone = {.id = 9, .value = {.type = TW_VALUE_NULL, .text = span_of("null")}};
+    make_fleet(&f, "energy-plug", 1);
+    plug_set(f.devices[0].plug, &gone, 1000);
+    assert_null(strstr(state_of(f.devices[0].plug, 1000), "\"9\":"));
+    assert_comes_back(&f, 1000);
+    fleet_free(&f);
+}
+
+/* A state that says nothing of a period, as one made by hand: it begins with the relay closed, and not without. */
+static void a_relay_that_a_state_closes_begins_an_energy_period(void **state)
+{
+    (void)state;
+    static const char form[] = "{\"timestamp\":1,\"devices\":[{\"id\":\"%s\",\"dps\":{\"dps\":{\"1\":%s}},"
+                               "\"tuyawire\":{\"form\":1,\"true_mws\":7}}]}";
+    struct fleet f;
+    make_fleet(&f, "energy-plug", 1);
+    for (int on = 0; on < 2; on++) {
+        char snapshot[256];
+        struct why why = {""};
+        size_t len;
+        snprintf(snapshot, sizeof snapshot, form, f.devices[0].id, on ? "true" : "false");
+        assert_int_equal(apply_text(&f, snapshot, &why), 1);
+        char *text = state_write(&f, 0, 1, &len);
+        assert_int_equal(strstr(text, "\"period_s\":0") != NULL, on);
+        free(text);
+    }
+    assert_comes_back(&f, 0);
+    fleet_free(&f);
+}
+
 static void a_snapshot_is_one_that_tinytuya_would_write(void **state)
 {
     (void)state;
@@ -706,6 +757,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_fleet_comes_back_as_it_was),
         cmocka_unit_test(a_snapshot_is_one_that_tinytuya_would_write),
+        cmocka_unit_test(what_was_made_absent_stays_absent),
+        cmocka_unit_test(a_relay_that_a_state_closes_begins_an_energy_period),
         cmocka_unit_test(a_countdown_goes_on_after_a_restart),
         cmocka_unit_test(a_countdown_of_a_foreign_snapshot_runs),
         cmocka_unit_test(a_countdown_never_grows),
