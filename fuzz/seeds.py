@@ -695,6 +695,20 @@ def models(corpus, profiles):
     put("values-of-wrong-type", {"timestamp": 1, "devices": [dict(plug, dps={"dps": {"1": 1, "9": True, "18": "x"}})]})
     corpus.put("snapshot", "cut-off", b'{"timestamp":1,"devices":[{"id":')
 
+    raw, old, cut = 1, 2, 4  # context of fuzz/state.c
+    device = json.dumps(dict(plug, tuyawire={"form": 1, "countdown": {"9": [1700000060000, 60000]}, "true_mws": 7})).encode()
+    gateway = json.dumps({"id": "fake0000000000000gateway", "dps": {"dps": {}}, "tuyawire": {"form": 1}, "children": [
+        {"id": "x", "node_id": "0000000000000001", "dps": {"dps": {"1": False, "18": 512}}, "tuyawire": {"form": 1, "mains": 3}}]}).encode()
+    head = b"tuyawire-journal 1 3\n"
+    for name, bits, text in (
+            ("empty", 0, b""), ("plug", 0, device), ("plug-and-gateway", 0, device + b"\n" + gateway), ("twice", 0, device + b"\n" + device),
+            ("old-generation", old, device), ("cut", cut | 40 << 3 & 0xf8, device + b"\n" + gateway), ("not-json", 0, device + b"\n{"),
+            ("unknown-device", 0, device.replace(ID, b"somebody")), ("no-journal", raw, b"something else, longer than a head"),
+            ("nothing", raw, b""), ("cut-in-its-head", raw, head[:9]), ("no-newline", raw, head + b"00000000 2 {}"),
+            ("wrong-check-value", raw, head + b"00000000 2 {}\n00000000 2 {}\n"), ("length-beyond-the-line", raw, head + b"00000000 9\n {}\n{}\n"),
+            ("hole-at-the-end", raw, head + b"00000000 2 \0\0\n")):
+        corpus.put("state", name, bytes([bits]) + text)
+
 
 def main():
     if len(sys.argv) != 3:
