@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_KEYS = 8 };
+enum { N_KEYS = 20 };
 
 /* Everything that can be prepared for one key. */
 struct keyed {
