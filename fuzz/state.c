@@ -28,7 +28,7 @@ enum {
     JOURNAL_MAX = 1 << 18
 };
 
-static char folder[] = "/dev/shm/tuyawire-XXXXXX", path[64], journal_path[64];
+static char folder[32] = "/dev/shm/tuyawire-XXXXXX", path[64], journal_path[64];
 static const struct profile *plug, *gateway;
 
 static void tidy_up(void)
@@ -41,7 +41,7 @@ static void tidy_up(void)
 static void begin(void)
 {
     if (mkdtemp(folder) == NULL) {
-        memcpy(folder, "./////////tuyawire-XXXXXX", sizeof folder); /* no /dev/shm: where we are */
+        strcpy(folder, "tuyawire-XXXXXX"); /* no /dev/shm: where we are */
         CHECK(mkdtemp(folder) != NULL);
     }
     snprintf(path, sizeof path, "%s/state", folder);
@@ -116,7 +116,11 @@ static void check_survives(struct store *s, struct fleet *f)
     make_fleet(&again);
     CHECK(store_open(&s, &again, path, 0, &why) == 0);
     char *text_again = state_of(&again, &len_again);
-    if (len != len_again || memcmp(text, text_again, len)) { fputs(text, stderr); fputs("\n=====\n", stderr); fputs(text_again, stderr); }
+    if (len != len_again || memcmp(text, text_again, len)) {
+        fputs(text, stderr);
+        fputs("\n=====\n", stderr);
+        fputs(text_again, stderr);
+    }
     CHECK(len == len_again && memcmp(text, text_again, len) == 0);
     store_abandon(s);
     fleet_free(&again);
