@@ -149,8 +149,7 @@ void meter_relay(struct plug *p, size_t pos, bool on)
         return;
     if (on) {
         meter_start_load(m, l, false);
-        if (m->period_at == NO_PERIOD)
-            m->period_at = (int64_t)m->second;
+        meter_begin_period(p);
     }
     meter_judge_soon(p, m);
 }
@@ -215,7 +214,13 @@ void meter_recall(struct plug *p, const struct meter_memory *memory)
     m->debt_mws = memory->debt_mws;
     m->scene = (enum mains_scene)memory->mains;
     m->exact = m->scene == MAINS_STEADY;
-    m->period_at = memory->period_s != NEVER ? (int64_t)m->second - (int64_t)memory->period_s
-                   : any_on(p)               ? (int64_t)m->second
-                                             : NO_PERIOD;
+    m->period_at = memory->period_s != NEVER ? (int64_t)m->second - (int64_t)memory->period_s : NO_PERIOD;
+    meter_begin_period(p);
+}
+
+void meter_begin_period(struct plug *p)
+{
+    struct meter *m = p->meter;
+    if (m != NULL && m->period_at == NO_PERIOD && any_on(p))
+        m->period_at = (int64_t)m->second;
 }

@@ -129,6 +129,8 @@ struct meter_memory {
 };
 struct meter_memory meter_remember(const struct plug *p);
 void meter_recall(struct plug *p, const struct meter_memory *m);
+/* Relays were set without a word: an energy period runs while one is closed. */
+void meter_begin_period(struct plug *p);
 /* What is plugged in at this relay (0: a meter without one); NULL: no such outlet. */
 const struct load_spec *meter_load(const struct plug *p, uint32_t relay);
 

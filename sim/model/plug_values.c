@@ -59,6 +59,8 @@ int plug_store_text(struct plug *p, size_t pos, struct tw_span json)
     free(p->texts[pos]);
     p->texts[pos] = v;
     plug_flags(p)[pos] |= DP_TEXT;
+    int64_t n = plug_number(p, pos); /* not what it was before: a relay of "off" is open, whatever it was */
+    p->values[pos] = n < INT32_MIN ? INT32_MIN : n > INT32_MAX ? INT32_MAX : (int32_t)n;
     return 1;
 }
 

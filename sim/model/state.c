@@ -315,6 +315,7 @@ static int read_plug(struct plug *p, struct tw_span entry, uint64_t now_ms)
         plug_advance(p, now_ms);
     if (plug_restore_all(p, dps.text) != 0)
         return -1;
+    meter_begin_period(p);
     if (find_member(&own, entry, "tuyawire") && own.type == TW_VALUE_OBJECT)
         read_own(p, own.text, now_ms);
     plug_drop_due(p);
