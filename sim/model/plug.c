@@ -225,7 +225,8 @@ uint64_t plug_countdown_end(const struct plug *p, size_t pos)
 void plug_resume_countdown(struct plug *p, uint32_t id, uint64_t end_ms)
 {
     const struct dp_spec *dp = shape_dp(p->shape, id);
-    if (dp == NULL || dp->role != ROLE_COUNTDOWN || dp->partner == 0 || plug_outlets(p) == NULL)
+    if (dp == NULL || dp->role != ROLE_COUNTDOWN || dp->partner == 0 || (end_ms == NEVER && p->outlets == NULL) ||
+        plug_outlets(p) == NULL)
         return;
     p->outlets[p->shape->dps[dp->partner - 1].outlet].countdown_end = end_ms > p->now_ms ? end_ms : p->now_ms;
 }

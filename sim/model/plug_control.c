@@ -188,7 +188,7 @@ int plug_restore(struct plug *p, size_t pos, const struct tw_value *v)
     int word = dp->type == DP_ENUM && v->type == TW_VALUE_STRING ? enum_position(dp, v->text) : -1;
     int changed;
     if (v->type == TW_VALUE_OBJECT || v->type == TW_VALUE_ARRAY)
-        return 0; /* no data point nests, and what nests deep could be written but not read again */
+        return 0;                 /* no data point nests, and what nests deep could be written but not read again */
     if (v->type == TW_VALUE_NULL) /* absent, and behind that as in a new plug */
         changed = plug_store_number(p, pos, p->shape->initial[pos]) < 0 ? -1 : 1;
     else if (dp->type == DP_BOOL && v->type == TW_VALUE_BOOL)
@@ -221,8 +221,8 @@ int plug_restore_all(struct plug *p, struct tw_span dps)
         if (plug_restore(p, at, &in.value) != 0)
             return -1;
         int64_t left = dp->role == ROLE_COUNTDOWN ? plug_number(p, at) : 0;
-        if (left > 0) /* it was running when the values were taken */
-            plug_resume_countdown(p, dp->id, p->now_ms + (uint64_t)left * 1000);
+        if (dp->role == ROLE_COUNTDOWN) /* it was running when the values were taken, or it was not */
+            plug_resume_countdown(p, dp->id, left > 0 ? p->now_ms + (uint64_t)left * 1000 : NEVER);
     }
     timers_arm(p);
     meter_limits(p);

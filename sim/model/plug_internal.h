@@ -84,7 +84,7 @@ int plug_restore(struct plug *p, size_t pos, const struct tw_value *value);
 /* Those of an object of data points that it has. -1: no memory. */
 int plug_restore_all(struct plug *p, struct tw_span dps);
 
-/* Resume a countdown that was running: it ends at this moment, in ms of now_ms. */
+/* Resume a countdown that was running: it ends at this moment, in ms of now_ms. NEVER: none was. */
 void plug_resume_countdown(struct plug *p, uint32_t id, uint64_t end_ms);
 
 /* The end of the countdown with this data point; NEVER: not running. */

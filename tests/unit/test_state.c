@@ -95,6 +95,31 @@ static void what_was_made_absent_stays_absent(void **state)
     fleet_free(&f);
 }
 
+/* The journal has a line from before and one from after; applied one after the other they are the plug as it was last. */
+static void a_countdown_that_was_cancelled_does_not_switch_after_a_restart(void **state)
+{
+    (void)state;
+    struct fleet f, again;
+    struct why why = {""};
+    make_fleet(&f, "basic-plug", 1);
+    make_fleet(&again, "basic-plug", 1);
+    for (int cancelled = 0; cancelled < 2; cancelled++) {
+        static char line[4096];
+        struct tw_text t = {.data = line, .cap = sizeof line};
+        if (cancelled)
+            apply(f.devices[0].plug, "1=false", 2000);
+        else
+            apply(f.devices[0].plug, "9=60", 1000);
+        state_write_device(&t, &f.devices[0], 1000u + 1000u * (unsigned)cancelled);
+        struct tw_span text = {(const uint8_t *)line, t.len};
+        assert_int_equal(state_apply_device(&again, text, 0, &why), 0);
+    }
+    plug_advance(again.devices[0].plug, 70000);
+    assert_string_equal(value_of(again.devices[0].plug, 1), "false");
+    fleet_free(&f);
+    fleet_free(&again);
+}
+
 /* A state that says nothing of a period, as one made by hand: it begins with the relay closed, and not without. */
 static void a_relay_that_a_state_closes_begins_an_energy_period(void **state)
 {
@@ -757,6 +782,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_fleet_comes_back_as_it_was),
         cmocka_unit_test(a_snapshot_is_one_that_tinytuya_would_write),
+        cmocka_unit_test(a_countdown_that_was_cancelled_does_not_switch_after_a_restart),
         cmocka_unit_test(what_was_made_absent_stays_absent),
         cmocka_unit_test(a_relay_that_a_state_closes_begins_an_energy_period),
         cmocka_unit_test(a_countdown_goes_on_after_a_restart),
