@@ -188,9 +188,9 @@ int plug_restore(struct plug *p, size_t pos, const struct tw_value *v)
     int word = dp->type == DP_ENUM && v->type == TW_VALUE_STRING ? enum_position(dp, v->text) : -1;
     int changed;
     if (v->type == TW_VALUE_OBJECT || v->type == TW_VALUE_ARRAY)
-        return 0;                 /* no data point nests, and what nests deep could be written but not read again */
-    if (v->type == TW_VALUE_NULL) /* absent, and behind that as in a new plug */
-        changed = plug_store_number(p, pos, p->shape->initial[pos]) < 0 ? -1 : 1;
+        return 0; /* no data point nests, and what nests deep could be written but not read again */
+    if (v->type == TW_VALUE_NULL)
+        changed = plug_store_number(p, pos, p->shape->initial[pos]) < 0 ? -1 : 1; /* behind that: as in a new plug */
     else if (dp->type == DP_BOOL && v->type == TW_VALUE_BOOL)
         changed = plug_store_number(p, pos, v->boolean);
     else if ((dp->type == DP_INTEGER || dp->type == DP_BITMAP) && v->type == TW_VALUE_INTEGER)

@@ -7,6 +7,8 @@
  *      "dps":{"devId":"bf..01","dps":{"1":true,"9":60}},"tuyawire":{"countdown":{"9":[1735689660000,60000]},..}},
  *     ..]}
  *
+ * A data point that the plug began with and that is absent now is null.
+ *
  * What a snapshot.json has no place for (countdown ends, energy that is not yet reported, what is plugged in) stands
  * in "tuyawire":
  *
