@@ -173,6 +173,18 @@ class State(Folder):
             with open(state, encoding="utf-8") as f:
                 json.load(f)
 
+    def test_a_countdown_that_was_cancelled_does_not_switch_after_kill_9(self):
+        state = self.path("state.json")
+        with Sim("--state", state, "--clock", "virtual") as sim:
+            with sim.client() as c:
+                c.set({"1": True, "9": 60})
+                c.set({"1": False})  # which cancels it
+                sim.kill()
+        with Sim("--state", state, "--clock", "virtual", control=True) as sim:
+            sim.request("POST", "/clock/advance", {"ms": 120000})
+            with sim.client() as c:
+                self.assertIs(c.status()["1"], False)
+
     def test_state_file_is_a_snapshot(self):
         state = self.path("state.json")
         with Sim("--state", state, "--id", "bf00000000000000000001") as sim, sim.client() as c:
