@@ -34,6 +34,23 @@ static int parse_address(struct sockaddr_storage *out, const char *text, uint16_
     return uv_ip6_addr(text, port, (struct sockaddr_in6 *)out);
 }
 
+static void on_dropped(uv_handle_t *h)
+{
+    struct listener *l = h->data;
+    server_handle_closed(l->server);
+    free(l);
+}
+
+void listen_drop(struct server *s, struct listener *l)
+{
+    size_t i = 0;
+    while (s->listeners[i] != l)
+        i++;
+    memmove(&s->listeners[i], &s->listeners[i + 1], (--s->n_listeners - i) * sizeof(struct listener *));
+    uv_close((uv_handle_t *)&l->tcp, on_dropped);
+}
+
+/* @return 0; -1 and why: there is no new listener */
 static int add_listener(struct server *s, const struct sockaddr_storage *at, struct device *d, bool wildcard,
                         struct why *why)
 {
@@ -62,9 +79,10 @@ static int add_listener(struct server *s, const struct sockaddr_storage *at, str
         rc = uv_tcp_bind(&l->tcp, (const struct sockaddr *)at, 0);
     if (rc == 0)
         rc = uv_listen((uv_stream_t *)&l->tcp, BACKLOG, on_connection);
-    if (rc != 0)
-        return why_set(why, "%s", uv_strerror(rc));
-    return 0;
+    if (rc == 0)
+        return 0;
+    listen_drop(s, l);
+    return why_set(why, "%s", uv_strerror(rc));
 }
 
 static uint16_t listener_port(const struct listener *l)
@@ -75,22 +93,6 @@ static uint16_t listener_port(const struct listener *l)
         return 0;
     return ntohs(at.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&at)->sin6_port
                                           : ((struct sockaddr_in *)&at)->sin_port);
-}
-
-static void on_dropped(uv_handle_t *h)
-{
-    struct listener *l = h->data;
-    server_handle_closed(l->server);
-    free(l);
-}
-
-void listen_drop(struct server *s, struct listener *l)
-{
-    size_t i = 0;
-    while (s->listeners[i] != l)
-        i++;
-    memmove(&s->listeners[i], &s->listeners[i + 1], (--s->n_listeners - i) * sizeof(struct listener *));
-    uv_close((uv_handle_t *)&l->tcp, on_dropped);
 }
 
 /* The n-th device's address: 127.0.1.1 and on, without the .0 and .255 that look like networks. */
@@ -110,7 +112,6 @@ static int listen_by_address(struct server *s, struct why *why)
     parse_address(&at, "0.0.0.0", s->cfg.port);
     if (add_listener(s, &at, NULL, true, why) == 0)
         return 0;
-    listen_drop(s, s->listeners[s->n_listeners - 1]);
 
     s->one_each = true;
     uint16_t port = s->cfg.port;
@@ -214,7 +215,6 @@ void outlet_move(struct outlet *o)
     parse_address(&at, addr, port);
     if (add_listener(s, &at, o->device, false, &why) != 0) {
         say_warn("%s cannot move to %s port %u: %s", o->device->id, addr, port, why.text);
-        listen_drop(s, s->listeners[s->n_listeners - 1]);
         return;
     }
     o->moved = s->listeners[s->n_listeners - 1];
