@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 
-INPUTS = {"device": "v3?-day", "client": "v3?-day", "pair": "v3?-talk", "observer": "v3?-conversation"}
+INPUTS = {"device": "v3?-day", "sim": "v3?-day-of-basic-plug", "client": "v3?-day", "pair": "v3?-talk", "observer": "v3?-conversation"}
 
 
 def check(dump, program, path, folder):
