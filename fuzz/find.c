@@ -84,7 +84,8 @@ static bool is_sealed_for(const struct device *d, struct tw_span raw)
     case TW_V31: return is_signed(f, d->key, raw);
     default: break;
     }
-    bool header = f->front_len == 15 && memcmp(f->front, "3.", 2) == 0 && !tw_command_is_handshake(f->command);
+    bool header = f->front_len == 15 && memcmp(f->front, "3.", 2) == 0 && f->front[2] >= '0' && f->front[2] <= '9' &&
+                  !tw_command_is_handshake(f->command);
     return f->intact && f->secret == WIRE_ECB && (header || f->front_len == 0) && (is_json(f) || f->plain_len == 0);
 }
 
