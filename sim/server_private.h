@@ -1,4 +1,4 @@
-/* server_private.h - the parts of the server as its own files see them: server.c, conn.c, answer.c, find.c, strike.c.
+/* server_private.h - the parts of the server as its own files see them: server.c, conn.c, answer.c, strike.c.
  * Everybody else uses server.h. */
 #ifndef SIM_SERVER_PRIVATE_H
 #define SIM_SERVER_PRIVATE_H

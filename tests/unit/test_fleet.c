@@ -303,6 +303,23 @@ static void a_snapshot_gives_values_and_data_points(void **state)
     fleet_free(&f);
 }
 
+/* As a state has it of a data point that was made absent: it is what the category says, not a text, and not there yet. */
+static void a_null_of_a_snapshot_is_a_data_point_that_is_absent(void **state)
+{
+    (void)state;
+    struct fleet f;
+    house(&f, NULL,
+          "{\"timestamp\":1,\"devices\":[{\"id\":\"bf00000000000000000001\",\"key\":\"0123456789abcdef\","
+          "\"ver\":\"3.3\",\"dps\":{\"dps\":{\"1\":null,\"18\":0,\"19\":0,\"20\":2300,\"200\":null}}}]}");
+    struct plug *p = f.devices[0].plug;
+    const struct dp_spec *relay = shape_dp(plug_shape(p), 1);
+    assert_non_null(relay);
+    assert_int_equal(relay->type, DP_BOOL);
+    assert_null(shape_dp(plug_shape(p), 200));
+    assert_null(strstr(state_of(p, 0), "\"1\":"));
+    fleet_free(&f);
+}
+
 /* Equal texts are kept once while a list is read; lists that try to confuse that. */
 static void mappings_of_any_layout_are_read(void **state)
 {
@@ -423,6 +440,7 @@ int main(void)
         cmocka_unit_test(who_cannot_be_simulated_is_named),
         cmocka_unit_test(a_house_of_nobody_is_an_error),
         cmocka_unit_test(a_snapshot_gives_values_and_data_points),
+        cmocka_unit_test(a_null_of_a_snapshot_is_a_data_point_that_is_absent),
         cmocka_unit_test(mappings_of_any_layout_are_read),
         cmocka_unit_test(a_damaged_list_is_located),
         cmocka_unit_test(a_snapshot_alone_is_a_house_too),
