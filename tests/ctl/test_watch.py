@@ -131,6 +131,26 @@ class Watches(unittest.TestCase):
                     w.wait_for(lambda e: e["event"] == "status" and e["dps"] == {"1": False})
                     self.assertEqual(w.stop(signal.SIGINT), 0)
 
+    def test_a_device_that_takes_connections_but_has_no_place_is_not_hammered(self):
+        class Plug(FakePlug):
+            is_busy = False
+
+            def query(self, talk, m):
+                if self.is_busy:
+                    talk.peer.shutdown(2)
+                else:
+                    super().query(talk, m)
+                    self.is_busy = True
+                    talk.peer.shutdown(2)
+
+        with Plug("3.3") as plug, Watch(plug.port, FAKE_ID, plug.key.decode(), "3.3") as w:
+            pauses = []
+            for _ in range(3):
+                lost = w.wait_for(lambda e: e["event"] == "disconnected")
+                pauses.append(w.wait_for(lambda e: e["event"] == "connected")["time"] - lost["time"])
+            self.assertGreater(pauses[1], 1.5, pauses)
+            self.assertGreater(pauses[2], 3, pauses)
+
     def test_a_device_that_is_not_there_yet_is_waited_for(self):
         with FakePlug("3.3") as plug:
             port = plug.port

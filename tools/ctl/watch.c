@@ -206,9 +206,9 @@ enum exit_code command_watch(struct session *s, const struct settings *set, int 
         trouble_clear(&t);
         if (session_open(s, &t) == 0) {
             put_event(s, "connected", NULL);
-            backoff = BACKOFF_FIRST_MS;
             failures = 0;
             if (first_picture(&w, &t) == 0) {
+                backoff = BACKOFF_FIRST_MS; /* not before: a busy device takes connections, and closes them */
                 was_connected = true;
                 session_wait(s, is_interrupted, &w, UINT64_MAX / 2);
                 if (!w.interrupted)
