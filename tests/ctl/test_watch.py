@@ -151,6 +151,20 @@ class Watches(unittest.TestCase):
             self.assertGreater(pauses[1], 1.5, pauses)
             self.assertGreater(pauses[2], 3, pauses)
 
+    def test_it_ends_when_told_to_whatever_it_waits_for(self):
+        class Silent(FakePlug):
+            def serve(self, talk):
+                asked.set()
+                while talk.peer.recv(4096):
+                    pass
+
+        for version in ("3.3", "3.5"):
+            asked = threading.Event()
+            with self.subTest(version), Silent("3.5") as plug, \
+                    Watch(plug.port, FAKE_ID, plug.key.decode(), version, "--timeout", "600") as w:
+                self.assertTrue(asked.wait(PATIENCE_S))
+                self.assertEqual(w.stop(signal.SIGINT), 0)
+
     def test_a_device_that_is_not_there_yet_is_waited_for(self):
         with FakePlug("3.3") as plug:
             port = plug.port

@@ -188,17 +188,21 @@ static int resolve(struct link *l, struct sockaddr_storage *out, uint64_t limit_
     return 0;
 }
 
+static bool is_stopped(const struct link *l)
+{
+    return l->stop != NULL && *l->stop;
+}
+
 int link_connect(struct link *l, uv_loop_t *loop, const char *host, uint16_t port, uint64_t limit_ms,
                  struct trouble *t)
 {
-    memset(l, 0, sizeof *l);
-    l->loop = loop;
-    l->host = host;
-    l->port = port;
+    *l = (struct link){.loop = loop, .host = host, .port = port, .stop = l->stop};
     uv_timer_init(loop, &l->timer);
     uv_tcp_init(loop, &l->tcp);
     l->timer.data = l->tcp.data = l;
     l->handles = 2;
+    if (is_stopped(l))
+        return trouble_set(t, TROUBLE_OURS, "", "interrupted");
 
     struct sockaddr_storage address;
     uv_connect_t req;
@@ -230,7 +234,7 @@ void link_start(struct link *l, tw_client *client, enum tw_version v, link_event
 bool link_run(struct link *l, link_done_fn *done, void *ctx, uint64_t limit_ms)
 {
     uint64_t end_at = link_now() + limit_ms;
-    while (!l->over && !(done != NULL && done(ctx))) {
+    while (!l->over && !is_stopped(l) && !(done != NULL && done(ctx))) {
         uint64_t now = link_now(), wake = end_at;
         if (now >= end_at)
             return false;

@@ -20,7 +20,7 @@ struct link {
     uv_tcp_t tcp;
     uv_timer_t timer;
     unsigned handles;  /* of the two above, not closed yet */
-    tw_client *client; /* NULL: raw, see link_raw() */
+    tw_client *client; /* NULL: only bytes, as probes want them */
     enum tw_version version;
     link_event_fn *on_event;
     void *ctx;
@@ -31,6 +31,7 @@ struct link {
     uint8_t first[2048]; /* the first bytes that came, for those who want to know what it is */
     const char *host;    /* borrowed, for messages */
     uint16_t port;
+    const bool *stop; /* true: no wait goes on, on this connection and those after it; NULL: nobody stops it */
 };
 
 /** Milliseconds of a clock that never goes back. */
@@ -49,8 +50,8 @@ void link_write(struct link *l, const uint8_t *data, size_t len);
 /** Send what the engine has to send. To be called after making requests. */
 void link_flush(struct link *l);
 
-/** Turn the loop until done(ctx) (NULL: never), the limit, or the end of the connection.
- * @return true: done; false: limit or over */
+/** Turn the loop until done(ctx) (NULL: never), the limit, the end of the connection, or stop.
+ * @return true: done; false: one of the others */
 bool link_run(struct link *l, link_done_fn *done, void *ctx, uint64_t limit_ms);
 
 /** Let time pass, with no connection, until done(ctx) (NULL: never) or the limit. */

@@ -170,9 +170,15 @@ static bool helps_to_retry(const struct trouble *t)
     }
 }
 
+static bool is_stopped(void *ctx)
+{
+    const struct session *s = ctx;
+    return s->link.stop != NULL && *s->link.stop;
+}
+
 void session_pause(struct session *s, uint64_t ms)
 {
-    link_pause(s->loop, NULL, NULL, ms);
+    link_pause(s->loop, is_stopped, s, ms);
 }
 
 static void back_off(struct session *s, unsigned tries)

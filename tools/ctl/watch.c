@@ -202,6 +202,7 @@ enum exit_code command_watch(struct session *s, const struct settings *set, int 
     }
     s->on_event = on_event;
     s->ctx = &w;
+    s->link.stop = &w.interrupted;
     while (!w.interrupted) {
         trouble_clear(&t);
         if (session_open(s, &t) == 0) {
@@ -232,6 +233,7 @@ enum exit_code command_watch(struct session *s, const struct settings *set, int 
         backoff = 2 * backoff < BACKOFF_MAX_MS ? 2 * backoff : BACKOFF_MAX_MS;
     }
     s->on_event = NULL;
+    s->link.stop = NULL;
     for (int i = 0; i < 2; i++)
         uv_close((uv_handle_t *)&w.signals[i], NULL);
     uv_run(s->loop, UV_RUN_NOWAIT);
