@@ -43,6 +43,19 @@ class Commands(unittest.TestCase):
                 self.assertNotIn("\x1b", text)
                 self.assertIn("\x1b[32mon", self.good(ctl(plug, "--color=always", "--", "on", "--", "status")))
 
+    def test_a_device_that_invents_data_points_does_not_fill_the_memory(self):
+        class Inventive(FakePlug):
+            def query(self, talk, m):
+                talk.push({str(i): i for i in range(1000, 1600)})
+                talk.push({str(i): i for i in range(1, 601)})
+                talk.push({"1000": "new", "7777": 1})
+                talk.say(m.cmd, {"dps": {"1001": "new"}})
+
+        with Inventive("3.5") as plug:
+            dps = json.loads(self.good(ctl(plug, "--json", "status")))["dps"]
+            self.assertEqual(len(dps), 1024)
+            self.assertEqual((dps["1000"], dps["1001"], dps["1599"], dps["1"], dps["424"]), ("new", "new", 1599, 1, 424))
+
     def test_get_prints_one_value(self):
         for version in VERSIONS:
             with self.subTest(version), FakePlug(version) as plug:

@@ -14,12 +14,13 @@ static size_t place_of(const struct store *s, uint32_t id)
 static int put(struct store *s, uint32_t id, struct tw_span text)
 {
     size_t at = place_of(s, id);
-    char *copy = malloc(text.len + 1);
+    bool is_new = at == s->n || s->dps[at].id != id;
+    char *copy = is_new && s->n == STORE_DPS_MAX ? NULL : malloc(text.len + 1);
     if (copy == NULL)
         return -1;
     memcpy(copy, text.data, text.len);
     copy[text.len] = '\0';
-    if (at == s->n || s->dps[at].id != id) {
+    if (is_new) {
         if (s->n == s->cap) {
             size_t cap = s->cap == 0 ? 32 : 2 * s->cap;
             struct store_dp *dps = realloc(s->dps, cap * sizeof *dps);
@@ -45,12 +46,13 @@ int store_merge(struct store *s, struct tw_span dps)
 {
     struct tw_dp dp;
     size_t pos = 0;
+    int rc = 0;
     s->clock++;
     while (tw_dps_next(&dp, &pos, dps)) {
         if (put(s, dp.id, dp.value.text) != 0)
-            return -1;
+            rc = -1;
     }
-    return 0;
+    return rc;
 }
 
 const struct store_dp *store_find(const struct store *s, uint32_t id)

@@ -14,13 +14,16 @@ struct store_dp {
     uint64_t heard; /* store.clock when it came last */
 };
 
+/** Data points that are kept: devices have up to 255, but anybody can go on inventing them. Ours. */
+enum { STORE_DPS_MAX = 1024 };
+
 struct store {
     struct store_dp *dps; /* ascending by id */
     size_t n, cap;
     uint64_t clock; /* counts messages */
 };
 
-/** Take over what an object of data points says. @return 0; -1: out of memory */
+/** Take over what an object of data points says. @return 0; -1: out of memory, or more of them than are kept */
 int store_merge(struct store *s, struct tw_span dps);
 
 /** NULL: never heard of. */
