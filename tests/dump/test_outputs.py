@@ -1,6 +1,7 @@
 """Each form of output, word by word: golden/NAME is what tuya-dump prints. UPDATE_GOLDEN=1 writes them anew; read the
 difference before you commit it."""
 
+import csv
 import json
 import os
 import re
@@ -81,6 +82,17 @@ class Golden(OutputTest):
         self.assertEqual(out.splitlines()[0].split(",")[4:], ["switch_1", "switch_2", "switch_3", "switch_usb1", "countdown_1 [s]",
                                                               "countdown_2 [s]", "cur_current [mA]", "cur_power [W]", "cur_voltage [V]"])
         self.assertEqual(out.splitlines()[1].split(",")[4:], ["true", "false", "true", "true", "1", "2", "3", "0.4", "0.5"])
+
+    def test_strings_are_what_they_say_not_how_json_writes_them(self):
+        """Unless a terminal would act on them."""
+        talk = Talk("3.3", rounds=0)
+        talk.device(0x08, {"dps": {"101": '{"name": "Käthe"}', "102": "bell \x07"}}, 0)
+        args = ["-r", mangle.save(self.path("x"), segments(talk.frames)), "--key", KEY.decode()]
+        self.assertIn(r'"{\"name\": \"Käthe\"}"', dump(*args, "--json").stdout)
+        rows = list(csv.reader(dump(*args, "-T", "csv").stdout.splitlines()))
+        self.assertEqual(rows[1][4:], ['{"name": "Käthe"}', r"bell \u0007"])
+        fields = dump(*args, "-T", "fields", "-e", "dp.101", "-e", "json.dps.102", "-Y", 'dp.101 contains "Käthe"').stdout
+        self.assertEqual(fields, '{"name": "Käthe"}\tbell \\u0007\n')
 
     def test_fields(self):
         fields = [a for f in ("time", "device", "name", "dir", "cmd", "cmd_name", "seq", "dp.19", "dp.cur_power", "json.t", "reply_ms",

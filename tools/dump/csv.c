@@ -62,7 +62,8 @@ static void keep_value(struct csv *c, struct seen *s, const struct tw_dp *dp)
         size_t n = units_scale(number, dp->value.text, m.scale);
         keep(c, number, n);
     } else if (dp->value.type == TW_VALUE_STRING) {
-        keep(c, dp->value.text.data + 1, dp->value.text.len - 2);
+        struct tw_span text = string_text(dp->value.text);
+        keep(c, text.data, text.len);
     } else {
         keep(c, dp->value.text.data, dp->value.text.len);
     }

@@ -182,8 +182,8 @@ static void set_json(struct field_value *v, const struct tw_value *json)
     };
     v->kind = kinds[json->type];
     v->text = json->text;
-    if (json->type == TW_VALUE_STRING && v->text.len >= 2)
-        v->text = (struct tw_span){v->text.data + 1, v->text.len - 2};
+    if (json->type == TW_VALUE_STRING)
+        v->text = string_text(json->text);
 }
 
 static void get_dp_code(struct field_value *v, const char *code, struct seen *s)

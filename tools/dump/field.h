@@ -25,7 +25,7 @@ enum { FIELD_STORE_MAX = 64 };
 
 struct field_value {
     enum field_kind kind;
-    struct tw_span text;         /* as it is printed; strings without quotes, escapes not undone */
+    struct tw_span text;         /* as it is printed; a string as string_text() gives it, so until the next one */
     char store[FIELD_STORE_MAX]; /* where text points when it had to be made */
 };
 

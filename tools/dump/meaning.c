@@ -1,8 +1,9 @@
-/* meaning.c - names, units and scales of data points, and times as text. */
+/* meaning.c - names, units and scales of data points, strings, and times as text. */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include "common/units.h"
+#include "common/utf8.h"
 #include "output.h"
 
 static bool is_of_sub_device(const struct seen *s)
@@ -50,6 +51,29 @@ struct meaning meaning_of(struct seen *s, uint32_t dp_id)
     if (u != NULL)
         return (struct meaning){u->code, u->unit, u->scale};
     return (struct meaning){"", "", 0};
+}
+
+static bool is_visible(struct tw_span s)
+{
+    for (size_t i = 0, n; i < s.len; i += n) {
+        n = utf8_visible_len(s.data + i, s.len - i);
+        if (n == 0)
+            return false;
+    }
+    return true;
+}
+
+struct tw_span string_text(struct tw_span json)
+{
+    static char room[TW_FRAME_LENGTH_MAX];
+    struct tw_span inner = {json.data + 1, json.len - 2};
+    size_t len;
+    if (inner.len == 0 || memchr(inner.data, '\\', inner.len) == NULL)
+        return inner;
+    if (tw_json_string(room, sizeof room, &len, inner) != TW_OK)
+        return inner; /* half a character that UTF-8 cannot say */
+    struct tw_span undone = {(const uint8_t *)room, len};
+    return is_visible(undone) ? undone : inner;
 }
 
 void time_text(char out[TIME_TEXT_MAX], uint64_t time_ns, bool date)

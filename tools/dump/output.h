@@ -27,6 +27,10 @@ struct meaning {
 };
 struct meaning meaning_of(struct seen *s, uint32_t dp_id);
 
+/* The characters of a JSON string: no quotes, escapes undone, unless that would give control characters: then it stays as
+ * it was written. Good until the next call. */
+struct tw_span string_text(struct tw_span json);
+
 /* "2023-11-14T22:13:20.123456Z" or only the time of day; always UTC, so that two people see the same. */
 enum { TIME_TEXT_MAX = 64 };
 void time_text(char out[TIME_TEXT_MAX], uint64_t time_ns, bool date);
