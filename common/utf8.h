@@ -33,6 +33,18 @@ static inline size_t utf8_visible_len(const uint8_t *s, size_t left)
     return s[0] < 0x20 || s[0] == 0x7f || (n == 2 && s[0] == 0xc2 && s[1] < 0xa0) ? 0 : n;
 }
 
+/** For a terminal: '.' for each byte that is no part of a visible character. */
+static inline void utf8_clean(char *text, size_t len)
+{
+    for (size_t i = 0, n; i < len; i += n) {
+        n = utf8_visible_len((const uint8_t *)text + i, len - i);
+        if (n == 0) {
+            text[i] = '.';
+            n = 1;
+        }
+    }
+}
+
 static inline bool utf8_check(struct tw_span s)
 {
     for (size_t i = 0, n; i < s.len; i += n) {

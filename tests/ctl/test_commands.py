@@ -43,6 +43,21 @@ class Commands(unittest.TestCase):
                 self.assertNotIn("\x1b", text)
                 self.assertIn("\x1b[32mon", self.good(ctl(plug, "--color=always", "--", "on", "--", "status")))
 
+    def test_an_answer_that_is_no_text_is_shown_as_hex_and_never_raw(self):
+        class Garbled(FakePlug):
+            def query(self, talk, m):
+                talk.say(m.cmd, "n\u00f6 \u009b".encode() + b"\xff\xc3", retcode=1)
+
+        with Garbled("3.5") as plug:
+            self.assertEqual(json.loads(ctl(plug, "--json", "send", "0x10").stdout),
+                             {"device": ID, "cmd": 16, "cmd_name": "DP_QUERY_NEW", "retcode": 1, "payload": None, "text": None,
+                              "hex": "6ec3b620c29bffc3"})
+            self.assertEqual(ctl(plug, "send", "0x10").stdout, "DP_QUERY_NEW (0x10), return code 1: 6ec3b620c29bffc3\n")
+            self.fails(ctl(plug, "status"), 1, "the device refused: n\u00f6 ....;")
+        with FakePlug("3.5", dps={"1": "\u00f6" * 40}) as plug:
+            plug.control = lambda talk, m: talk.say(m.cmd)
+            self.fails(ctl(plug, "set", "1=" + "\u00e4" * 40), 1, "asked for \"" + "\u00e4" * 29 + "., it has")
+
     def test_a_device_that_invents_data_points_does_not_fill_the_memory(self):
         class Inventive(FakePlug):
             def query(self, talk, m):

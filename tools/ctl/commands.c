@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include "common/utf8.h"
 #include "show.h"
 
 enum { DPS_MAX = 4096, REFRESH_WAIT_MS = 1000 };
@@ -447,11 +448,15 @@ static void show_answer(const struct session *s)
     const char *name = tw_command_name(s->answer.command);
     const char *text = s->answer.text != NULL ? s->answer.text : "";
     struct tw_span span = {(const uint8_t *)text, s->answer.len};
-    bool is_json = tw_json_check(span) == TW_OK;
+    bool is_json = tw_json_check(span) == TW_OK, is_text = !is_json && span.len > 0 && utf8_check(span);
+    bool is_binary = !is_json && !is_text && span.len > 0;
     if (!show_is_json()) {
         printf("%s (0x%02x), return code %u%s", name != NULL ? name : "?", (unsigned)s->answer.command,
                (unsigned)s->answer.return_code, s->answer.len > 0 ? ": " : "");
-        show_clean(text, s->answer.len);
+        if (is_binary)
+            show_hex(span);
+        else
+            show_clean(text, span.len);
         putchar('\n');
         return;
     }
@@ -464,10 +469,15 @@ static void show_answer(const struct session *s)
     printf(",\"retcode\":%u,\"payload\":", (unsigned)s->answer.return_code);
     show_json(is_json ? text : "null", is_json ? s->answer.len : 4);
     fputs(",\"text\":", stdout);
-    if (is_json || s->answer.len == 0)
-        fputs("null", stdout);
+    if (is_text)
+        show_string_len(text, span.len);
     else
-        show_string_len(text, s->answer.len);
+        fputs("null", stdout);
+    fputs(is_binary ? ",\"hex\":\"" : ",\"hex\":null", stdout);
+    if (is_binary) {
+        show_hex(span);
+        putchar('"');
+    }
     show_end();
 }
 

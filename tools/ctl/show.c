@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/utf8.h"
 
 static struct {
     bool json, colour;
@@ -74,14 +75,10 @@ struct meaning show_meaning(const struct devices_entry *device, enum units_famil
 
 void show_clean(const char *text, size_t len)
 {
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)text[i];
-        bool is_c1 = c == 0xc2 && i + 1 < len && ((unsigned char)text[i + 1] & 0xe0) == 0x80; /* U+0080 to U+009F */
-        if (c < 0x20 || c == 0x7f || is_c1)
-            putchar('.');
-        else
-            putchar(c);
-        i += is_c1;
+    for (size_t i = 0, n; i < len; i += n) {
+        n = utf8_visible_len((const uint8_t *)text + i, len - i);
+        fwrite(n > 0 ? text + i : ".", 1, n > 0 ? n : 1, stdout);
+        n = n > 0 ? n : 1;
     }
 }
 
@@ -94,19 +91,35 @@ void show_json(const char *text, size_t len)
 
 void show_string_len(const char *text, size_t len)
 {
-    size_t cap = 6 * len + 2; /* every byte as \u00xx, and the quotes */
+    static const char stranger[] = "\xef\xbf\xbd"; /* U+FFFD */
+    size_t cap = 6 * 3 * len + 2;                  /* every byte as \u00xx, and the quotes */
+    uint8_t *utf8 = malloc(3 * len + 1);
     char *room = malloc(cap);
     struct tw_text t = {.data = room, .cap = cap};
-    if (room == NULL)
-        return;
-    tw_text_put_string(&t, (struct tw_span){(const uint8_t *)text, len});
-    fwrite(room, 1, t.len, stdout);
+    size_t at = 0;
+    for (size_t i = 0, n; utf8 != NULL && room != NULL && i < len; i += n) {
+        n = utf8_len((const uint8_t *)text + i, len - i);
+        memcpy(utf8 + at, n > 0 ? text + i : stranger, n > 0 ? n : 3);
+        at += n > 0 ? n : 3;
+        n = n > 0 ? n : 1;
+    }
+    if (utf8 != NULL && room != NULL) {
+        tw_text_put_string(&t, (struct tw_span){utf8, at});
+        fwrite(room, 1, t.len, stdout);
+    }
+    free(utf8);
     free(room);
 }
 
 void show_string(const char *text)
 {
     show_string_len(text, strlen(text));
+}
+
+void show_hex(struct tw_span bytes)
+{
+    for (size_t i = 0; i < bytes.len; i++)
+        printf("%02x", bytes.data[i]);
 }
 
 void show_begin(const struct session *s)

@@ -36,9 +36,12 @@ void show_clean(const char *text, size_t len);
 /** JSON of a device, in one line whatever blanks it has. */
 void show_json(const char *text, size_t len);
 
-/** A JSON string. */
+/** A JSON string; what is no UTF-8 becomes U+FFFD. */
 void show_string(const char *text);
 void show_string_len(const char *text, size_t len);
+
+/** Hex digits, no quotes. */
+void show_hex(struct tw_span bytes);
 
 /** All data points heard after `since` (0: all), as "dps":{..} or a table. */
 void show_dps_json(const struct session *s, uint64_t since);

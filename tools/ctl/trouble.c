@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <uv.h>
+#include "common/utf8.h"
 #include "tuyawire/dps.h"
 #include "tuyawire/error.h"
 
@@ -37,15 +38,6 @@ void trouble_clear(struct trouble *t)
     memset(t, 0, sizeof *t);
 }
 
-/* What a device says goes to terminals: no control characters, not even those of two bytes (U+0080 to U+009F). */
-static void clean(char *text)
-{
-    for (unsigned char *p = (unsigned char *)text; *p != '\0'; p++) {
-        if (*p < 0x20 || *p == 0x7f || (*p == 0xc2 && (p[1] & 0xe0) == 0x80))
-            *p = '.';
-    }
-}
-
 int trouble_set(struct trouble *t, enum trouble_kind kind, const char *next, const char *format, ...)
 {
     va_list args;
@@ -56,8 +48,8 @@ int trouble_set(struct trouble *t, enum trouble_kind kind, const char *next, con
     vsnprintf(t->what, sizeof t->what, format, args);
     va_end(args);
     snprintf(t->next, sizeof t->next, "%s", next);
-    clean(t->what);
-    clean(t->next);
+    utf8_clean(t->what, strlen(t->what)); /* what a device says goes to terminals */
+    utf8_clean(t->next, strlen(t->next));
     return -1;
 }
 

@@ -48,19 +48,6 @@ static struct device_stats *find_device(struct stats *t, const char *label)
     return d;
 }
 
-/* It goes to a terminal, and anybody may announce an id. */
-static void clean(char *label)
-{
-    for (size_t i = 0, left = strlen(label), n; left > 0; i += n, left -= n) {
-        uint8_t *c = (uint8_t *)label + i;
-        n = utf8_visible_len(c, left);
-        if (n == 0) {
-            *c = '.';
-            n = 1;
-        }
-    }
-}
-
 static void write_label(char label[LABEL_MAX], const struct devices_entry *device, struct tw_span id,
                         const char *address)
 {
@@ -71,7 +58,7 @@ static void write_label(char label[LABEL_MAX], const struct devices_entry *devic
         snprintf(label, LABEL_MAX, "%.*s", id.len > 60 ? 60 : (int)id.len, (const char *)id.data);
     else
         snprintf(label, LABEL_MAX, "%s", address != NULL ? address : "frames of a log");
-    clean(label);
+    utf8_clean(label, strlen(label)); /* anybody may announce an id */
 }
 
 /* Messages are counted per connection first: whose it is may come out in its last message. */
