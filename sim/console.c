@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "common/units.h"
+#include "common/utf8.h"
 
-enum { TABLE_CAP = 64 * 1024, CTRL_C = 3, CTRL_D = 4 };
+enum { TABLE_CAP = 64 * 1024, TEXT_MAX = 200, CTRL_C = 3, CTRL_D = 4 };
 
 struct console {
     struct console_config cfg;
@@ -39,19 +41,13 @@ static void help(void)
 
 /* ---- tables --------------------------------------------------------------------------------------------------- */
 
-/* "2301" with scale 1 is "230.1". */
-static void scaled(char *out, size_t cap, const struct tw_dp *dp, const struct dp_spec *spec)
+/* A client may have chosen it: nothing that a terminal would act on. */
+static void visible(char out[TEXT_MAX + 1], struct tw_span text)
 {
-    int64_t n = dp->value.integer, unit = 1;
-    if (dp->value.type != TW_VALUE_INTEGER || spec == NULL || spec->scale == 0 || spec->scale > 9) {
-        snprintf(out, cap, "%.*s", (int)(dp->value.text.len < 60 ? dp->value.text.len : 60),
-                 (const char *)dp->value.text.data);
-        return;
-    }
-    for (unsigned i = 0; i < spec->scale; i++)
-        unit *= 10;
-    snprintf(out, cap, "%s%lld.%0*lld", n < 0 ? "-" : "", (long long)(llabs(n) / unit), (int)spec->scale,
-             (long long)(llabs(n) % unit));
+    size_t n = text.len < TEXT_MAX ? text.len : TEXT_MAX;
+    memcpy(out, text.data, n);
+    utf8_clean(out, n);
+    out[n] = '\0';
 }
 
 static void plug_table(struct console *c, const char *title, struct plug *p)
@@ -70,8 +66,11 @@ static void plug_table(struct console *c, const char *title, struct plug *p)
         uint8_t position = dp.id <= 255 ? shape->position[dp.id] : 0;
         const struct dp_spec *spec = position != 0 ? &shape->dps[position - 1] : NULL;
         bool lit = dp.value.type == TW_VALUE_BOOL && dp.value.boolean;
-        char value[96];
-        scaled(value, sizeof value, &dp, spec);
+        char value[TEXT_MAX + 1];
+        if (dp.value.type == TW_VALUE_INTEGER && spec != NULL)
+            units_scale(value, dp.value.text, (int)spec->scale);
+        else
+            visible(value, dp.value.text);
         line("  %3lu  %-20s %s%s%s %s", (unsigned long)dp.id, spec != NULL ? spec->code : "", lit ? on : "", value,
              lit ? off : "", spec != NULL ? spec->unit : "");
     }
@@ -187,15 +186,18 @@ static void on_event(void *ctx, const struct server_event *ev)
 {
     (void)ctx;
     const char *id = ev->device != NULL ? ev->device->id : "";
+    char dps[TEXT_MAX + 1];
     if (ev->type == SERVER_CONNECTED)
         line("#%llu connected %s", (unsigned long long)ev->flow, id);
     else if (ev->type == SERVER_DISCONNECTED)
         line("#%llu left%s%s", (unsigned long long)ev->flow, ev->reason != NULL ? ": " : "",
              ev->reason != NULL ? ev->reason : "");
-    else if (ev->type == SERVER_CHANGED)
-        line("%s %.*s", id, (int)(ev->dps.len < 200 ? ev->dps.len : 200), (const char *)ev->dps.data);
     else if (ev->type == SERVER_FAULT)
         line("%s fault %s", id, ev->reason != NULL ? ev->reason : "");
+    else if (ev->type == SERVER_CHANGED) {
+        visible(dps, ev->dps);
+        line("%s %s", id, dps);
+    }
 }
 
 /* ---- the terminal --------------------------------------------------------------------------------------------- */

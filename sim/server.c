@@ -390,7 +390,7 @@ void server_visit_connections(const struct server *s, const struct device *d,
                                          .device = c->outlet != NULL ? c->outlet->device : NULL,
                                          .ready = c->engine != NULL && tw_device_ready(c->engine),
                                          .since_ms = c->since_ms};
-        struct sockaddr_storage at;
+        struct sockaddr_storage at = {0};
         int len = sizeof at;
         char ip[INET6_ADDRSTRLEN] = "?";
         uint16_t port = 0;

@@ -11,6 +11,7 @@ import time
 import unittest
 
 from sim import PATIENCE_S, program
+from tuyapeer import Client
 
 
 class Terminal:
@@ -61,6 +62,17 @@ class Console(unittest.TestCase):
         self.terminal.type("s")
         self.terminal.expect(r"1\s+switch_1\s+\S*true")
         self.terminal.expect(r"20\s+cur_voltage\s+\d+\.\d V")
+
+    def test_what_a_client_sets_is_shown_and_does_nothing_to_the_terminal(self):
+        terminal = Terminal("--profile", "bulb", "-P", "3.3", "--discovery", "off")
+        self.addCleanup(terminal.close)
+        port, name, key = terminal.expect(r"port (\d+), id (\S+), key (\S+)").groups()
+        terminal.expect(r"1-9 press a button")
+        with Client("127.0.0.1", int(port), name, key, "3.3") as c:
+            c.set({"25": "\u9280\u009b2J\x7f"})
+            terminal.expect('\\{"25":"\u9280..2J."\\}')
+            terminal.type("s")
+            terminal.expect('scene_data +"\u9280..2J."')
 
     def test_q_ends_it_and_gives_the_terminal_back(self):
         self.terminal.type("?q")
