@@ -18,12 +18,11 @@ struct kept {
 struct journal {
     int fd; /* -1: no file */
     bool is_stdout;
-    struct record_buffer lines; /* for the file */
+    struct record_buffer lines; /* not written yet */
     struct why trouble;         /* between two journal_flush() */
     size_t keep, held;
     struct kept *first, **last;
     uint64_t number;
-    struct record_buffer one;
     char path[256];
 };
 
@@ -60,7 +59,6 @@ void journal_close(struct journal *j)
         close(j->fd);
     journal_clear(j);
     free(j->lines.data);
-    free(j->one.data);
     free(j);
 }
 
@@ -146,13 +144,16 @@ static const struct journal_entry *keep(struct journal *j, const struct device *
 
 const struct journal_entry *journal_add(struct journal *j, const struct device *d, const struct record *r)
 {
+    size_t at = j->lines.len;
     j->number++;
-    j->one.len = 0;
-    if (record_append(&j->one, r) != 0)
+    if (record_append(&j->lines, r) != 0)
         return NULL;
-    if (j->fd >= 0 && record_append(&j->lines, r) == 0 && j->lines.len >= FLUSH_AT)
+    const struct journal_entry *e = j->keep > 0 ? keep(j, d, r, j->lines.data + at, j->lines.len - at) : NULL;
+    if (j->fd < 0)
+        j->lines.len = 0;
+    else if (j->lines.len >= FLUSH_AT)
         write_lines(j, &j->trouble);
-    return j->keep > 0 ? keep(j, d, r, j->one.data, j->one.len) : NULL;
+    return e;
 }
 
 void journal_visit(const struct journal *j, uint64_t since, bool (*visit)(void *ctx, const struct journal_entry *e),
