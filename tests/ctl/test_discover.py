@@ -2,7 +2,10 @@
 
 import json
 import os
+import pty
+import signal
 import socket
+import subprocess
 import tempfile
 import threading
 import unittest
@@ -11,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import parallel
 from parallel import udp_ports as ports
 import tuyapeer as tp
-from sim import Sim, run
+from sim import PATIENCE_S, Sim, program, run
 
 LOOPBACK = ("--broadcast", "127.255.255.255")
 def discover(base, *options, timeout=6, env=None):
@@ -45,6 +48,21 @@ class Discover(unittest.TestCase):
                     self.assertIn(d["name"], table.stdout)
                     self.assertNotIn(d["key"], table.stdout + table.stderr)
                 self.assertEqual({(d["id"], d["key"]) for d in shown}, {(d["id"], d["key"]) for d in fleet})
+
+    def test_ctrl_c_ends_the_search_and_shows_what_was_found(self):
+        base, (terminal, inside) = ports(), pty.openpty()
+        with Sim("-P", "3.3", "--discovery", "127.255.255.255", "--discovery-port", base) as sim:
+            search = subprocess.Popen([program("tuya-ctl"), "--discovery-port", str(base), *LOOPBACK, "--timeout", "600", "discover"],
+                                      stdout=subprocess.PIPE, stderr=inside, text=True)
+            said = b""
+            while b"1 found" not in said:
+                said += os.read(terminal, 100)
+            search.send_signal(signal.SIGINT)
+            table = search.communicate(timeout=PATIENCE_S)[0]
+        os.close(terminal)
+        os.close(inside)
+        self.assertEqual(search.returncode, 0)
+        self.assertIn(sim.id, table)
 
     def test_silent_devices_are_asked(self):
         base = ports()

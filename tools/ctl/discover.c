@@ -198,11 +198,22 @@ static int run(struct discovery *d, uv_loop_t *loop, uint64_t ms, struct trouble
     return rc;
 }
 
+static void on_interrupt(uv_signal_t *signal, int number)
+{
+    (void)number;
+    *(bool *)signal->data = true;
+}
+
 enum exit_code command_discover(const struct settings *set, uv_loop_t *loop)
 {
-    struct discovery d = {.set = set};
+    bool enough = false;
+    struct discovery d = {.set = set, .stop = &enough};
     struct trouble t;
     enum exit_code code = EXIT_CODE_OK;
+    uv_signal_t interrupt; /* Ctrl-C: whoever has seen enough wants the table */
+    uv_signal_init(loop, &interrupt);
+    interrupt.data = &enough;
+    uv_signal_start(&interrupt, on_interrupt, SIGINT);
     if (run(&d, loop, set->has_timeout ? set->session.timeout_ms : LISTEN_MS, &t) != 0) {
         trouble_say(&t);
         code = t.code;
@@ -215,6 +226,8 @@ enum exit_code command_discover(const struct settings *set, uv_loop_t *loop)
             code = EXIT_CODE_TIMEOUT;
         }
     }
+    uv_close((uv_handle_t *)&interrupt, NULL);
+    uv_run(loop, UV_RUN_NOWAIT);
     free(d.list);
     return code;
 }
