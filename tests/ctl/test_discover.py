@@ -149,6 +149,10 @@ class Discover(unittest.TestCase):
                          "--port", sim.port, "--timeout", 10, "--json", "status")
             self.assertEqual(result.returncode, 0, result.stderr)
             self.assertEqual(json.loads(result.stdout)["version"], "3.5")
+            without_list = run("tuya-ctl", "--id", sim.id, "--discovery-port", base, *LOOPBACK, "--port", sim.port, "--timeout", 10,
+                               "--json", "status", env={"TUYA_LOCAL_KEY": sim.key})
+            self.assertEqual(without_list.returncode, 0, without_list.stderr)
+            self.assertEqual(json.loads(without_list.stdout)["version"], "3.5")
 
 
 if __name__ == "__main__":

@@ -454,7 +454,7 @@ static void show_answer(const struct session *s)
         printf("%s (0x%02x), return code %u%s", name != NULL ? name : "?", (unsigned)s->answer.command,
                (unsigned)s->answer.return_code, s->answer.len > 0 ? ": " : "");
         if (is_binary)
-            show_hex(span);
+            show_hex(stdout, span);
         else
             show_clean(text, span.len);
         putchar('\n');
@@ -475,7 +475,7 @@ static void show_answer(const struct session *s)
         fputs("null", stdout);
     fputs(is_binary ? ",\"hex\":\"" : ",\"hex\":null", stdout);
     if (is_binary) {
-        show_hex(span);
+        show_hex(stdout, span);
         putchar('"');
     }
     show_end();

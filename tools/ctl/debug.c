@@ -1,36 +1,36 @@
 /* debug.c - see debug.h. */
 #include "debug.h"
 #include <stdio.h>
+#include "common/utf8.h"
+#include "show.h"
 #include "tuyawire/error.h"
 
-static void put_text(FILE *out, struct tw_span s)
+static void put_text(struct tw_span s)
 {
-    for (size_t i = 0; i < s.len; i++) {
-        if (s.data[i] >= 0x20 && s.data[i] != 0x7f)
-            fputc(s.data[i], out);
-        else
-            fprintf(out, "\\x%02x", s.data[i]);
+    for (size_t i = 0, n; i < s.len; i += n) {
+        n = utf8_visible_len(s.data + i, s.len - i);
+        if (n > 0) {
+            fwrite(s.data + i, 1, n, stderr);
+        } else {
+            fprintf(stderr, "\\x%02x", s.data[i]);
+            n = 1;
+        }
     }
-}
-
-static void put_hex(struct tw_span s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        fprintf(stderr, "%02x", s.data[i]);
-    fputc('\n', stderr);
 }
 
 void debug_bytes(const uint8_t *data, size_t len)
 {
     fputs(len > 0 ? "< " : "  (no answer)", stderr);
-    put_hex((struct tw_span){data, len});
+    show_hex(stderr, (struct tw_span){data, len});
+    fputc('\n', stderr);
 }
 
 void debug_frame(void *ctx, enum tw_direction dir, struct tw_span raw, const struct tw_message *m, int error)
 {
     (void)ctx;
     fprintf(stderr, "%c ", dir == TW_TO_DEVICE ? '>' : '<');
-    put_hex(raw);
+    show_hex(stderr, raw);
+    fputc('\n', stderr);
     if (m == NULL) {
         fprintf(stderr, "  cannot be read: %s\n", tw_strerror(error));
         return;
@@ -47,6 +47,6 @@ void debug_frame(void *ctx, enum tw_direction dir, struct tw_span raw, const str
     if (tw_command_is_handshake(m->command))
         fprintf(stderr, "(%zu bytes, hidden)", m->payload.len);
     else
-        put_text(stderr, m->payload);
+        put_text(m->payload);
     fputc('\n', stderr);
 }

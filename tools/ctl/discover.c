@@ -255,10 +255,9 @@ enum exit_code discover_address(const struct settings *set, uv_loop_t *loop, str
         code = t.code;
     } else if (!d.is_there) {
         code = EXIT_CODE_TIMEOUT;
-        say_warn(
-            "the device list has no address for \"%s\", and it was not heard on the network; give --host, or look "
-            "with `tuya-ctl discover`",
-            target->entry != NULL ? target->entry->name : target->id);
+        say_warn("%s\"%s\" was not heard on the network; give --host, or look with `tuya-ctl discover`",
+                 target->entry != NULL ? "the device list has no address, and " : "",
+                 target->entry != NULL ? target->entry->name : target->id);
     }
     if (code == EXIT_CODE_OK)
         take_address(&d, target);

@@ -37,7 +37,7 @@ void help_print(void)
           "  diagnose             why does it not answer? One verdict, its evidence, the next step\n"
           "\n"
           "Device\n"
-          "  --host ADDRESS       of the device\n"
+          "  --host ADDRESS       of the device; without it, or one in the list, the device is looked for\n"
           "  --port N             default 6668\n"
           "  --id ID              device id; 3.4 and 3.5 do without\n"
           "  --cid ID             sub-device behind a gateway\n"

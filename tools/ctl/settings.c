@@ -247,12 +247,12 @@ enum exit_code settings_target(const struct settings *s, struct target *out, boo
         out->version_source = s->protocol_auto ? VERSION_UNKNOWN : VERSION_ASKED_FOR;
         out->version = s->protocol;
     }
-    bool can_search = out->entry != NULL; /* see discover_address() */
-    if (out->host[0] == '\0' && !can_search && s->has_devices && s->id == NULL)
+    bool can_search = out->id[0] != '\0'; /* see discover_address() */
+    if (out->host[0] == '\0' && !can_search && s->has_devices)
         return (enum exit_code)say_usage("--device", "expected the name or id of one of the %zu devices in %s",
                                          s->devices.n, s->devices_path);
     if (out->host[0] == '\0' && !can_search)
-        return (enum exit_code)say_usage("--host", "expected the address of a device, or --devices and --device");
+        return (enum exit_code)say_usage("--host", "expected the address of a device, or its --id to look for it");
     if (!out->has_key && need_key)
         return (enum exit_code)say_usage("--key-file", "expected the device's local key: in a file (--key-file), in "
                                                        "TUYA_LOCAL_KEY, or in a device list (--devices)");

@@ -116,10 +116,10 @@ void show_string(const char *text)
     show_string_len(text, strlen(text));
 }
 
-void show_hex(struct tw_span bytes)
+void show_hex(FILE *out, struct tw_span bytes)
 {
     for (size_t i = 0; i < bytes.len; i++)
-        printf("%02x", bytes.data[i]);
+        fprintf(out, "%02x", bytes.data[i]);
 }
 
 void show_begin(const struct session *s)

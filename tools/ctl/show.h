@@ -3,6 +3,7 @@
 #define CTL_SHOW_H
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdint.h>
 #include "common/units.h"
 #include "session.h"
@@ -41,7 +42,7 @@ void show_string(const char *text);
 void show_string_len(const char *text, size_t len);
 
 /** Hex digits, no quotes. */
-void show_hex(struct tw_span bytes);
+void show_hex(FILE *out, struct tw_span bytes);
 
 /** All data points heard after `since` (0: all), as "dps":{..} or a table. */
 void show_dps_json(const struct session *s, uint64_t since);
