@@ -2,12 +2,13 @@
 
 import json
 import os
+import signal
 import struct
 import subprocess
 import unittest
 
 import mangle
-from dumping import DumpTest, dump, records
+from dumping import PATIENCE_S, DumpTest, dump, records
 from mangle import KEY, Talk, expected, seen, segments
 
 
@@ -123,6 +124,25 @@ class Pipe(DumpTest):
             result = dump(*arguments, "--key", KEY.decode(), **options)
             self.assertEqual((result.returncode, result.stdout), (7, ""))
             self.assertIn("is empty", result.stderr)
+
+    def test_whoever_ends_a_pipe_gets_what_was_made_of_it(self):
+        """As tcpdump .. | tuya-dump -r - and Ctrl-C do; the writer need not end, and the last packet may be half there."""
+        data = mangle.pcap(segments(Talk("3.3").frames))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with self.subTest(number), subprocess.Popen(
+                    [os.environ["TUYA_DUMP"], "-r", "-", "--key", KEY.decode(), "--stats", "-v", "--plot", self.path("plot.svg")],
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+                process.stdin.write(data[:-10])
+                process.stdin.flush()
+                said = b""
+                while b"DP_QUERY" not in said:
+                    said += os.read(process.stdout.fileno(), 65536)
+                process.send_signal(number)
+                said += process.stdout.read()
+                self.assertEqual(process.wait(PATIENCE_S), 0)
+                self.assertEqual(process.stderr.read(), b"")
+                self.assertRegex(said.decode(), r"\d+ messages, \d+ bytes of frames, 1 connection")
+                self.assertIn("</svg>", self.path("plot.svg").read_text())
 
     def test_what_has_come_is_printed_while_the_pipe_waits(self):
         """tcpdump -U -w - | tuya-dump -r -"""

@@ -294,13 +294,25 @@ static char *join_arguments(const struct settings *s, char separator)
     return text;
 }
 
-static struct capture *stoppable;
+static struct capture *volatile stoppable;
+static volatile sig_atomic_t stopped;
 
 static void on_signal(int number)
 {
     (void)number;
+    stopped = 1;
     if (stoppable != NULL)
         capture_stop(stoppable);
+}
+
+/* Who ends an input that has no end of its own wants what was made of it: statistics, tables, files. A second time ends
+ * the program. */
+static void end_by_signal(struct capture *c)
+{
+    struct sigaction act = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND}; /* reads are interrupted */
+    stoppable = c;
+    sigaction(SIGINT, &act, NULL);
+    sigaction(SIGTERM, &act, NULL);
 }
 
 static uint64_t now_ns(void)
@@ -354,16 +366,17 @@ static int read_packets(struct program *p, struct capture *c, bool live)
 }
 
 /* The input is a pipe that has nothing for the moment: what is decoded so far goes out. */
-static void on_wait(void *ctx)
+static bool on_wait(void *ctx)
 {
     out_flush(ctx);
+    return !stopped;
 }
 
 static int read_files(struct program *p, const char *filter)
 {
     const struct stream_wait wait = {on_wait, &p->out};
     int worst = EXIT_CODE_OK;
-    for (size_t i = 0; i < p->settings.n_files; i++) {
+    for (size_t i = 0; i < p->settings.n_files && !stopped; i++) {
         struct capture *c;
         struct why why;
         int rc = capture_open_file(&c, p->settings.files[i], filter, &wait, &why);
@@ -374,7 +387,10 @@ static int read_files(struct program *p, const char *filter)
             worst = EXIT_CODE_INPUT;
             continue;
         }
+        if (capture_size(c) == 0) /* a pipe */
+            end_by_signal(c);
         rc = read_packets(p, c, false);
+        stoppable = NULL;
         progress_end(&p->progress);
         worst = rc != EXIT_CODE_OK ? rc : worst;
         capture_close(c);
@@ -393,9 +409,7 @@ static int read_live(struct program *p, const char *filter)
         say_warn("%s", why.text);
         return EXIT_CODE_INPUT;
     }
-    stoppable = c;
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
+    end_by_signal(c);
     rc = read_packets(p, c, true);
     stoppable = NULL;
     uint64_t dropped = capture_dropped(c);

@@ -29,9 +29,9 @@ struct stream {
 
 static size_t read_fd(struct stream *s, uint8_t *out, size_t cap)
 {
-    if (s->wait.fn != NULL)
-        s->wait.fn(s->wait.ctx);
     for (;;) {
+        if (s->wait.fn != NULL && !s->wait.fn(s->wait.ctx))
+            return 0;
         ssize_t n = read(s->fd, out, cap);
         if (n < 0 && errno == EINTR)
             continue;

@@ -9,9 +9,10 @@
 
 struct stream;
 
-/* Called before a read that may wait, of a pipe or terminal. */
+/* Called before a read that may wait, of a pipe or terminal, and again when a signal ended the wait.
+ * @return false: as if the input ended here */
 struct stream_wait {
-    void (*fn)(void *ctx);
+    bool (*fn)(void *ctx);
     void *ctx;
 };
 
