@@ -252,7 +252,9 @@ enum exit_code settings_target(const struct settings *s, struct target *out, boo
         return (enum exit_code)say_usage("--device", "expected the name or id of one of the %zu devices in %s",
                                          s->devices.n, s->devices_path);
     if (out->host[0] == '\0' && !can_search)
-        return (enum exit_code)say_usage("--host", "expected the address of a device, or its --id to look for it");
+        return (enum exit_code)say_usage(
+            "--host", "expected the address of a device, its --id to look for it, or --devices and "
+                      "--device");
     if (!out->has_key && need_key)
         return (enum exit_code)say_usage("--key-file", "expected the device's local key: in a file (--key-file), in "
                                                        "TUYA_LOCAL_KEY, or in a device list (--devices)");

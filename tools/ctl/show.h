@@ -3,8 +3,8 @@
 #define CTL_SHOW_H
 
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdint.h>
+#include <stdio.h>
 #include "common/units.h"
 #include "session.h"
 #include "store.h"

@@ -306,10 +306,10 @@ static void on_signal(int number)
 }
 
 /* Who ends an input that has no end of its own wants what was made of it: statistics, tables, files. A second time ends
- * the program. */
+ * the program. NULL: that input has ended, and a signal does what it always does. */
 static void end_by_signal(struct capture *c)
 {
-    struct sigaction act = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND}; /* reads are interrupted */
+    struct sigaction act = {.sa_handler = c != NULL ? on_signal : SIG_DFL, .sa_flags = (int)SA_RESETHAND};
     stoppable = c;
     sigaction(SIGINT, &act, NULL);
     sigaction(SIGTERM, &act, NULL);
@@ -390,7 +390,7 @@ static int read_files(struct program *p, const char *filter)
         if (capture_size(c) == 0) /* a pipe */
             end_by_signal(c);
         rc = read_packets(p, c, false);
-        stoppable = NULL;
+        end_by_signal(NULL);
         progress_end(&p->progress);
         worst = rc != EXIT_CODE_OK ? rc : worst;
         capture_close(c);
@@ -411,7 +411,7 @@ static int read_live(struct program *p, const char *filter)
     }
     end_by_signal(c);
     rc = read_packets(p, c, true);
-    stoppable = NULL;
+    end_by_signal(NULL);
     uint64_t dropped = capture_dropped(c);
     if (dropped > 0)
         say_warn("the kernel dropped %llu packets: a filter (host ADDRESS) leaves fewer to look at",
