@@ -1,7 +1,9 @@
 /* conn.c - one client's connection: bytes between its socket and the device engine of the library. */
 #include "server_private.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include "fuzzed.h"
 #include "line.h"
 #include "strike.h"
@@ -311,25 +313,26 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
     *buf = uv_buf_init((char *)c->server->read_buffer, READ_BUFFER);
 }
 
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+static void take_in(struct conn *c, const uint8_t *bytes, size_t n)
 {
-    struct conn *c = stream->data;
-    if (n < 0) {
-        conn_close(c, n == UV_EOF ? "client left" : "client reset");
-        return;
-    }
-    if (n == 0)
-        return;
-    const uint8_t *bytes = (const uint8_t *)buf->base;
-    c->server->counters.bytes_in += (size_t)n;
+    c->server->counters.bytes_in += n;
     if (c->tap != NULL)
-        tap_bytes(c, false, bytes, (size_t)n);
+        tap_bytes(c, false, bytes, n);
     if (c->mute)
         return;
     if (c->engine != NULL)
-        conn_engine_input(c, bytes, (size_t)n);
+        conn_engine_input(c, bytes, n);
     else
-        lobby_input(c, bytes, (size_t)n);
+        lobby_input(c, bytes, n);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct conn *c = stream->data;
+    if (n < 0)
+        conn_close(c, n == UV_EOF ? "client left" : "client reset");
+    else if (n > 0)
+        take_in(c, (const uint8_t *)buf->base, (size_t)n);
 }
 
 static void start_reading(struct conn *c)
@@ -352,6 +355,29 @@ static uint32_t client_limit(const struct server *s, const struct device *d)
     return s->cfg.max_clients >= 0 ? (uint32_t)s->cfg.max_clients : d->profile->lan.max_clients;
 }
 
+/* What the loop would read next from the device's clients, now: who left before another came has left, and does not keep
+ * its place because the loop tells of the newcomer first. */
+static void hear_out(struct outlet *o)
+{
+    uint8_t bytes[4096];
+    for (struct conn *c = o->conns; c != NULL; c = c->next_of_outlet) {
+        uv_os_fd_t fd;
+        if (uv_fileno((uv_handle_t *)&c->tcp, &fd) != 0)
+            continue;
+        for (int i = 0; i < HEARD_OUT && !c->closing && !c->paused; i++) {
+            ssize_t n = recv(fd, bytes, sizeof bytes, 0);
+            if (n > 0)
+                take_in(c, bytes, (size_t)n);
+            else if (n == 0)
+                conn_close(c, "client left");
+            else if (errno == EAGAIN)
+                break;
+            else if (errno != EINTR)
+                conn_close(c, "client reset");
+        }
+    }
+}
+
 int conn_adopt(struct conn *c, struct device *d)
 {
     struct server *s = c->server;
@@ -366,6 +392,9 @@ int conn_adopt(struct conn *c, struct device *d)
         conn_reset(c, "moved away");
         return -1;
     }
+    if ((limit > 0 && o->n_conns >= limit) || strike_standing(o, FAULT_ONE_CLIENT) ||
+        strike_standing(o, FAULT_LINGER))
+        hear_out(o);
     if (!strike_accept(c, o))
         return -1;
     if (limit > 0 && o->n_conns >= limit) {

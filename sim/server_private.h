@@ -18,6 +18,7 @@ enum {
     WRITE_MAX = 1024 * 1024, /* bytes: and is let go when others make the device push so much */
     LOBBY_MIN = 256,
     SKIPPED_MAX = 16,      /* frames that are nobody's: each may cost a try with every key there is */
+    HEARD_OUT = 64,        /* reads of 4096 bytes, see hear_out() */
     FLUSH_AT = 64 * 1024,  /* bytes of output */
     REPLY_KEPT_MAX = 4096, /* bytes of JSON */
 };
