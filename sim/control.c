@@ -233,7 +233,7 @@ static bool route_plain(struct control *c, const struct http_request *rq, struct
         else if (delete)
             control_faults_delete(c, NULL, rq, r);
         else
-            reply_not_allowed(r, "GET, POST, DELETE");
+            reply_not_allowed(r, "GET, HEAD, POST, DELETE");
         return true;
     }
     if (path_is(p, "/journal")) {
@@ -242,7 +242,7 @@ static bool route_plain(struct control *c, const struct http_request *rq, struct
         else if (delete)
             journal_delete(c, r);
         else
-            reply_not_allowed(r, "GET, DELETE");
+            reply_not_allowed(r, "GET, HEAD, DELETE");
         return true;
     }
     if (path_is(p, "/verify") || path_is(p, "/clock/advance") || path_is(p, "/reset")) {
@@ -259,7 +259,7 @@ static bool route_plain(struct control *c, const struct http_request *rq, struct
     bool known = path_is(p, "/healthz") || path_is(p, "/devices") || path_is(p, "/clock") || path_is(p, "/events") ||
                  path_is(p, "/metrics") || path_is(p, "/");
     if (known && !get)
-        reply_not_allowed(r, "GET");
+        reply_not_allowed(r, "GET, HEAD");
     else if (path_is(p, "/healthz"))
         healthz_get(c, r);
     else if (path_is(p, "/devices"))

@@ -401,7 +401,7 @@ void control_route_device(struct control *c, struct device *d, const char *what,
     const char *m = rq->method;
     if (path_is(what, "")) {
         if (!path_is(m, "GET"))
-            reply_not_allowed(r, "GET");
+            reply_not_allowed(r, "GET, HEAD");
         else
             device_get(c, d, r);
     } else if (path_is(what, "/dps")) {
@@ -410,14 +410,14 @@ void control_route_device(struct control *c, struct device *d, const char *what,
         else if (path_is(m, "PATCH"))
             dps_patch(c, d, rq, r);
         else
-            reply_not_allowed(r, "GET, PATCH");
+            reply_not_allowed(r, "GET, HEAD, PATCH");
     } else if (path_is(what, "/load")) {
         if (path_is(m, "GET"))
             load_get(c, d, rq, r);
         else if (path_is(m, "PUT"))
             load_put(c, d, rq, r);
         else
-            reply_not_allowed(r, "GET, PUT");
+            reply_not_allowed(r, "GET, HEAD, PUT");
     } else if (path_is(what, "/faults")) {
         if (path_is(m, "GET"))
             control_faults_get(c, d, r);
@@ -426,7 +426,7 @@ void control_route_device(struct control *c, struct device *d, const char *what,
         else if (path_is(m, "DELETE"))
             control_faults_delete(c, d, rq, r);
         else
-            reply_not_allowed(r, "GET, POST, DELETE");
+            reply_not_allowed(r, "GET, HEAD, POST, DELETE");
     } else if (path_is(what, "/press") || path_is(what, "/reboot")) {
         if (!path_is(m, "POST"))
             reply_not_allowed(r, "POST");

@@ -338,6 +338,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
         return refuse(h, c, MHD_HTTP_CONTENT_TOO_LARGE, "too_large", "a body may have 1 MiB");
     if (call->no_memory)
         return refuse(h, c, MHD_HTTP_SERVICE_UNAVAILABLE, "no_memory", "out of memory");
+    if (strcmp(method, MHD_HTTP_METHOD_HEAD) == 0)
+        method = MHD_HTTP_METHOD_GET; /* libmicrohttpd leaves the body away */
     struct http_request rq = {method, url, {(const uint8_t *)call->body, call->len}, call};
     struct http_reply reply = {0};
     h->cfg.handle(h->cfg.ctx, &rq, &reply);

@@ -27,7 +27,7 @@ struct http;
 struct http_call; /* one request under way */
 
 struct http_request {
-    const char *method; /**< "GET" */
+    const char *method; /**< "GET", also for HEAD */
     const char *path;   /**< without the query, percent-decoded: "/devices/bf01/dps" */
     struct tw_span body;
     struct http_call *call; /**< for http_query() */

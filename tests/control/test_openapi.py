@@ -116,6 +116,15 @@ class OpenApi(unittest.TestCase):
                         got, answer = call(sim, method.upper(), path.replace("{id}", sim.id))
                         self.assertEqual(got, 405, f"{method} {path}: {answer}")
 
+    def test_head_is_get_without_the_body(self):
+        """Programs that wait for a server ask with HEAD."""
+        with Sim(control=True) as sim:
+            for path, item in DOC["paths"].items():
+                at = path.replace("{id}", sim.id)
+                got, answer = call(sim, "HEAD", at)
+                self.assertEqual((got, answer), (200 if "get" in item else 405, ""), path)
+            self.assertEqual(call(sim, "GET", "/healthz")[1]["status"], "ok")
+
     def test_every_route_of_the_source_is_described(self):
         sim = pathlib.Path(__file__).parents[2] / "sim"
         source = (sim / "control.c").read_text() + (sim / "control_devices.c").read_text()
