@@ -33,7 +33,8 @@ struct run {
     struct console *console; /* NULL: no terminal */
     struct file_bytes token; /* of the control API; data NULL: none */
     uv_loop_t loop;
-    uv_signal_t signals[2];
+    uv_signal_t signals[3];
+    size_t n_signals;
     uv_timer_t parent;
     pid_t parent_pid;
 };
@@ -45,7 +46,7 @@ static void run_end(struct run *r)
     console_stop(r->console);
     control_stop(r->control);
     server_stop(r->server);
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < r->n_signals; i++)
         uv_close((uv_handle_t *)&r->signals[i], NULL);
     if (r->options.exit_with_parent)
         uv_close((uv_handle_t *)&r->parent, NULL);
@@ -55,6 +56,25 @@ static void on_signal(uv_signal_t *handle, int number)
 {
     (void)number;
     run_end(handle->data);
+}
+
+static bool is_ignored(int number)
+{
+    struct sigaction act;
+    return sigaction(number, NULL, &act) == 0 && act.sa_handler == SIG_IGN;
+}
+
+static void watch_signals(struct run *r)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        if (numbers[i] == SIGHUP && is_ignored(SIGHUP))
+            continue; /* nohup */
+        uv_signal_t *handle = &r->signals[r->n_signals++];
+        uv_signal_init(&r->loop, handle);
+        handle->data = r;
+        uv_signal_start(handle, on_signal, numbers[i]);
+    }
 }
 
 static void on_parent_check(uv_timer_t *timer)
@@ -252,12 +272,7 @@ static int serve(struct run *r)
         return started == SERVER_CANNOT_OPEN ? EXIT_CODE_INPUT : EXIT_CODE_CONNECT;
     }
     int faults = add_faults(r);
-    const int numbers[] = {SIGTERM, SIGINT};
-    for (size_t i = 0; i < 2; i++) {
-        uv_signal_init(&r->loop, &r->signals[i]);
-        r->signals[i].data = r;
-        uv_signal_start(&r->signals[i], on_signal, numbers[i]);
-    }
+    watch_signals(r);
     if (o->exit_with_parent)
         watch_parent(r);
     char control[300];

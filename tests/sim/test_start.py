@@ -98,8 +98,17 @@ class Start(unittest.TestCase):
 
 
 class End(unittest.TestCase):
-    def test_sigterm_and_sigint_end_with_status_0_also_with_clients(self):
-        for number in (signal.SIGTERM, signal.SIGINT):
+    def test_nohup_is_obeyed(self):
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            with Sim() as sim, sim.client() as c:
+                sim.process.send_signal(signal.SIGHUP)
+                self.assertIn("1", c.status())
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
+    def test_signals_end_with_status_0_also_with_clients(self):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             sim = Sim("-P", "3.5", journal=True)
             with sim, sim.client() as c:
                 c.status()
