@@ -173,9 +173,9 @@ static char *put_string(char *p, struct tw_span s)
         if (n == 0) {
             p = PUT(p, "\xEF\xBF\xBD");
             i++;
-        } else if (n == 1) {
-            p = put_escape(p, c);
-            i++;
+        } else if (n == 1 || utf8_json_control(s.data + i, n) != 0) {
+            p = put_escape(p, s.data[i + n - 1]);
+            i += n;
         } else {
             memcpy(p, s.data + i, n);
             p += n;
@@ -191,15 +191,28 @@ static char *put_string_or_null(char *p, const char *s)
     return s == NULL ? PUT(p, "null") : put_string(p, (struct tw_span){(const uint8_t *)s, strlen(s)});
 }
 
-/* JSON as it is, on one line: a line break between tokens becomes a blank; inside strings there is none. */
+/* JSON as it is, on one line: a line break between tokens becomes a blank; inside strings there is none. What a terminal
+ * would act on stands only in strings, and is escaped. */
 static char *put_json(char *p, struct tw_span json)
 {
-    memcpy(p, json.data, json.len);
-    if (memchr(json.data, '\n', json.len) != NULL || memchr(json.data, '\r', json.len) != NULL)
-        for (size_t i = 0; i < json.len; i++)
-            if (p[i] == '\n' || p[i] == '\r')
-                p[i] = ' ';
-    return p + json.len;
+    static const uint8_t rare[] = {'\n', '\r', 0x7F, 0xC2};
+    bool is_rare = false;
+    for (size_t i = 0; i < sizeof rare && !is_rare; i++)
+        is_rare = memchr(json.data, rare[i], json.len) != NULL;
+    if (!is_rare) {
+        memcpy(p, json.data, json.len);
+        return p + json.len;
+    }
+    for (size_t i = 0, n; i < json.len; i += n) {
+        uint8_t c = json.data[i];
+        n = utf8_json_control(json.data + i, json.len - i);
+        if (n > 0)
+            p = put_escape(p, json.data[i + n - 1]);
+        else
+            *p++ = c == '\n' || c == '\r' ? ' ' : (char)c;
+        n = n > 0 ? n : 1;
+    }
+    return p;
 }
 
 static struct tw_span without_trailing_nul(struct tw_span s)

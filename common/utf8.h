@@ -33,6 +33,13 @@ static inline size_t utf8_visible_len(const uint8_t *s, size_t left)
     return s[0] < 0x20 || s[0] == 0x7f || (n == 2 && s[0] == 0xc2 && s[1] < 0xa0) ? 0 : n;
 }
 
+/** Bytes of the control character at s that JSON strings may have as it is, DEL (1) or one of C1 (2, the second is its
+ * number); 0: another one. Terminals act on these: who writes JSON to one escapes them. */
+static inline size_t utf8_json_control(const uint8_t *s, size_t left)
+{
+    return s[0] == 0x7f ? 1 : left >= 2 && s[0] == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0 ? 2 : 0;
+}
+
 /** For a terminal: '.' for each byte that is no part of a visible character. */
 static inline void utf8_clean(char *text, size_t len)
 {

@@ -332,7 +332,10 @@ class Commands(unittest.TestCase):
                 self.assertNotRegex(result.stdout + result.stderr, "[\x1b\x7f\x9b]")
                 result = ctl(plug, "--json", *arguments)
                 self.assertEqual(len(result.stdout.splitlines()), 1)
-                json.loads(result.stdout)
+                self.assertNotRegex(result.stdout, "[\x1b\x7f\x9b]")
+                said = json.loads(result.stdout)
+                if arguments == ["status"]:
+                    self.assertEqual(said["dps"]["21"], "a\x7fb\u009b31mc")
             plug.refuses = True
             result = ctl(plug, "status")
             self.assertEqual(result.returncode, 1)

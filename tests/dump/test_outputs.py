@@ -270,11 +270,18 @@ class Hostile(OutputTest):
         path = self.capture_of(b'{"dps":{"101":%s}}' % evil, b"\x9b31m", b"\x1b[31m", b'{"gwId":%s,"dps":{"1":true}}' % evil)
         announcement = mangle.Datagram(("192.0.2.5", 49154), ("192.0.2.255", 6667), mangle.announce({"gwId": "x\x7fy", "ip": "z"}), 10**9)
         for source in (path, mangle.save(self.path("y"), [announcement])):
-            for options in ((), ("-v",), ("--stats",), ("-T", "fields", "-e", "dp.101", "-e", "text", "-e", "device"), ("--stats", "--json")):
+            for options in ((), ("-v",), ("--stats",), ("-T", "fields", "-e", "dp.101", "-e", "text", "-e", "device"), ("--json",), ("--stats", "--json")):
                 result = dump("-r", source, "--key", KEY.decode(), *options, text=False)
                 with self.subTest(options=options):
-                    shown = (result.stderr if "--json" in options else result.stdout).decode()  # it is UTF-8, too
+                    shown = (result.stdout + result.stderr).decode()  # it is UTF-8, too
                     self.assertFalse(set(shown) & set(map(chr, [*range(9), *range(11, 32), *range(127, 160)])) - {"\t"}, shown)
+
+    def test_json_says_what_was_sent_all_the_same(self):
+        for said in ("red \x9b31m \x7f", "\x80\u00a0\u00e9\u010b", "\u0085 \u2028"):
+            body = json.dumps({"dps": {"101": said}}, ensure_ascii=False, indent=1).encode()
+            path = self.capture_of(body, said.encode())
+            one, two = map(json.loads, dump("-r", path, "--key", KEY.decode(), "--json").stdout.split("\n")[:2])
+            self.assertEqual((one["payload"]["dps"]["101"], two["text"]), (said, said))
 
     def test_a_plot_is_xml_whatever_the_name(self):
         for name in ("\u5ba2" * 17, "a" * 49 + "\u00fc", "</text></svg>", "&<>\"'", "\uffff \ufffe \x01 \x9b", "x" * 300):

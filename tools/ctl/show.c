@@ -84,9 +84,15 @@ void show_clean(const char *text, size_t len)
 
 void show_json(const char *text, size_t len)
 {
-    /* A control character in valid JSON is a blank between tokens. */
-    for (size_t i = 0; i < len; i++)
-        putchar((unsigned char)text[i] < 0x20 ? ' ' : text[i]);
+    /* Below U+0020 a control character in valid JSON is a blank between tokens; above it stands in a string. */
+    for (size_t i = 0, n; i < len; i += n) {
+        n = utf8_json_control((const uint8_t *)text + i, len - i);
+        if (n > 0)
+            printf("\\u00%02x", (unsigned char)text[i + n - 1]);
+        else
+            putchar((unsigned char)text[i] < 0x20 ? ' ' : text[i]);
+        n = n > 0 ? n : 1;
+    }
 }
 
 void show_string_len(const char *text, size_t len)
@@ -105,7 +111,7 @@ void show_string_len(const char *text, size_t len)
     }
     if (utf8 != NULL && room != NULL) {
         tw_text_put_string(&t, (struct tw_span){utf8, at});
-        fwrite(room, 1, t.len, stdout);
+        show_json(room, t.len);
     }
     free(utf8);
     free(room);
