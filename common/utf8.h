@@ -26,18 +26,17 @@ static inline size_t utf8_len(const uint8_t *s, size_t left)
     return n;
 }
 
-/** The same, but 0 for a control character, too, C1 (U+0080 to U+009F) included: a terminal would act on it. */
-static inline size_t utf8_visible_len(const uint8_t *s, size_t left)
-{
-    size_t n = utf8_len(s, left);
-    return s[0] < 0x20 || s[0] == 0x7f || (n == 2 && s[0] == 0xc2 && s[1] < 0xa0) ? 0 : n;
-}
-
 /** Bytes of the control character at s that JSON strings may have as it is, DEL (1) or one of C1 (2, the second is its
  * number); 0: another one. Terminals act on these: who writes JSON to one escapes them. */
 static inline size_t utf8_json_control(const uint8_t *s, size_t left)
 {
     return s[0] == 0x7f ? 1 : left >= 2 && s[0] == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0 ? 2 : 0;
+}
+
+/** As utf8_len(), but 0 for a control character, too, C1 (U+0080 to U+009F) included: a terminal would act on it. */
+static inline size_t utf8_visible_len(const uint8_t *s, size_t left)
+{
+    return s[0] < 0x20 || utf8_json_control(s, left) > 0 ? 0 : utf8_len(s, left);
 }
 
 /** For a terminal: '.' for each byte that is no part of a visible character. */

@@ -105,8 +105,7 @@ static bool is_quiet(const struct server *s, const struct device *d)
     if (server_real_ms(s) < o->down_until)
         return true;
     /* With all places taken a device stops announcing itself (vendor documentation). */
-    uint32_t limit = s->cfg.max_clients >= 0 ? (uint32_t)s->cfg.max_clients : d->profile->lan.max_clients;
-    return limit > 0 && o->n_conns >= limit;
+    return outlet_is_full(o);
 }
 
 static void announce(struct announcer *a, const struct device *d)

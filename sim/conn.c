@@ -350,11 +350,6 @@ static uint32_t idle_limit(const struct server *s, const struct device *d)
     return d->profile->lan.idle_timeout_s * 1000;
 }
 
-static uint32_t client_limit(const struct server *s, const struct device *d)
-{
-    return s->cfg.max_clients >= 0 ? (uint32_t)s->cfg.max_clients : d->profile->lan.max_clients;
-}
-
 /* What the loop would read next from the device's clients, now: who left before another came has left, and does not keep
  * its place because the loop tells of the newcomer first. */
 static void hear_out(struct outlet *o)
@@ -386,18 +381,16 @@ int conn_adopt(struct conn *c, struct device *d)
         conn_close(c, "out of memory");
         return -1;
     }
-    uint32_t limit = client_limit(s, d);
     if (o->moved != NULL && c->listener != o->moved) {
         s->counters.refused++;
         conn_reset(c, "moved away");
         return -1;
     }
-    if ((limit > 0 && o->n_conns >= limit) || strike_standing(o, FAULT_ONE_CLIENT) ||
-        strike_standing(o, FAULT_LINGER))
+    if (outlet_is_full(o) || strike_standing(o, FAULT_ONE_CLIENT) || strike_standing(o, FAULT_LINGER))
         hear_out(o);
     if (!strike_accept(c, o))
         return -1;
-    if (limit > 0 && o->n_conns >= limit) {
+    if (outlet_is_full(o)) {
         s->counters.refused++;
         conn_close(c, "too many clients");
         return -1;

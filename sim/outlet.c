@@ -9,6 +9,13 @@ enum {
     FAR_MS = 60 * 1000, /* no appointment is made further ahead; see outlet_arm() */
 };
 
+bool outlet_is_full(const struct outlet *o)
+{
+    int64_t wanted = o->server->cfg.max_clients;
+    uint32_t limit = wanted >= 0 ? (uint32_t)wanted : o->device->profile->lan.max_clients;
+    return limit > 0 && o->n_conns >= limit;
+}
+
 /* Q33: a plug that never had network time counts from power-on. */
 int64_t outlet_unix_s(const struct outlet *o)
 {

@@ -150,6 +150,7 @@ void outlet_move(struct outlet *o);                 /* to another address, as af
 /* ---- outlet.c ---- */
 
 struct outlet *outlet_of(struct server *s, struct device *d); /* NULL: out of memory */
+bool outlet_is_full(const struct outlet *o); /* as many clients as the profile or --max-clients allow */
 int64_t outlet_unix_s(const struct outlet *o);
 int outlet_save(struct outlet *o);  /* before a control is acknowledged; 0 also without --state */
 void outlet_push(struct outlet *o); /* everything due, to every client, now */

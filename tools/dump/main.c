@@ -387,10 +387,12 @@ static int read_files(struct program *p, const char *filter)
             worst = EXIT_CODE_INPUT;
             continue;
         }
-        if (capture_size(c) == 0) /* a pipe */
+        bool is_pipe = capture_size(c) == 0;
+        if (is_pipe)
             end_by_signal(c);
         rc = read_packets(p, c, false);
-        end_by_signal(NULL);
+        if (is_pipe)
+            end_by_signal(NULL);
         progress_end(&p->progress);
         worst = rc != EXIT_CODE_OK ? rc : worst;
         capture_close(c);
