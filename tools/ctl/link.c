@@ -1,5 +1,6 @@
 /* link.c - see link.h. */
 #include "link.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "tuyawire/error.h"
@@ -129,63 +130,10 @@ static void on_connect(uv_connect_t *req, int status)
     uv_read_start((uv_stream_t *)&l->tcp, on_alloc, on_read);
 }
 
-static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *found)
-{
-    struct link *l = req->data;
-    if (l != NULL && status < 0)
-        end(l, status);
-    else if (l != NULL)
-        l->uv_error = 1; /* resolved */
-    /* found stays with req->addrinfo */
-    (void)found;
-}
-
-static bool is_resolved(void *ctx)
-{
-    struct link *l = ctx;
-    return l->uv_error == 1;
-}
-
 static bool is_connected(void *ctx)
 {
     struct link *l = ctx;
     return l->connected;
-}
-
-/* The address of host: numbers as they stand, names by asking the system. */
-static int resolve(struct link *l, struct sockaddr_storage *out, uint64_t limit_ms)
-{
-    if (uv_ip4_addr(l->host, l->port, (struct sockaddr_in *)out) == 0)
-        return 0;
-    if (uv_ip6_addr(l->host, l->port, (struct sockaddr_in6 *)out) == 0)
-        return 0;
-    uv_getaddrinfo_t *req = calloc(1, sizeof *req);
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    if (req == NULL)
-        return UV_ENOMEM;
-    req->data = l;
-    int rc = uv_getaddrinfo(l->loop, req, on_resolved, l->host, NULL, &hints);
-    if (rc != 0) {
-        free(req);
-        return rc;
-    }
-    if (!link_run(l, is_resolved, l, limit_ms)) {
-        rc = l->uv_error != 0 ? l->uv_error : UV_EAI_AGAIN;
-        if (l->uv_error == 0)
-            req->data = NULL; /* still under way in a thread of libuv: it must find its memory, so it keeps it */
-        else
-            free(req);
-        return rc;
-    }
-    memcpy(out, req->addrinfo->ai_addr, req->addrinfo->ai_addrlen);
-    if (out->ss_family == AF_INET)
-        ((struct sockaddr_in *)out)->sin_port = htons(l->port);
-    else
-        ((struct sockaddr_in6 *)out)->sin6_port = htons(l->port);
-    l->uv_error = 0;
-    uv_freeaddrinfo(req->addrinfo);
-    free(req);
-    return 0;
 }
 
 static bool is_stopped(const struct link *l)
@@ -193,32 +141,138 @@ static bool is_stopped(const struct link *l)
     return l->stop != NULL && *l->stop;
 }
 
+/* ---- names ----------------------------------------------------------------------------------------------------- */
+
+/* Looked up in a thread of libuv, which nobody can stop: one that is not waited for any longer frees itself. */
+struct lookup {
+    uv_getaddrinfo_t req;
+    bool done, abandoned;
+    int status;
+};
+
+static unsigned n_abandoned; /* lookups still under way */
+
+bool link_is_looking_up(void)
+{
+    return n_abandoned > 0;
+}
+
+static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *found)
+{
+    struct lookup *k = req->data;
+    k->done = true;
+    k->status = status;
+    if (!k->abandoned)
+        return;
+    n_abandoned--;
+    uv_freeaddrinfo(found);
+    free(k);
+}
+
+static bool is_resolved(void *ctx)
+{
+    const struct lookup *k = ctx;
+    return k->done;
+}
+
+/* All addresses of host, the one the system likes best first; to be freed with uv_freeaddrinfo(). Numbers need no
+ * looking up. */
+static int resolve(struct link *l, struct addrinfo **out, uint64_t limit_ms)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
+    char port[8];
+    struct lookup *k = calloc(1, sizeof *k);
+    if (k == NULL)
+        return UV_ENOMEM;
+    k->req.data = k;
+    snprintf(port, sizeof port, "%u", (unsigned)l->port);
+    int rc = uv_getaddrinfo(l->loop, &k->req, NULL, l->host, port, &hints);
+    if (rc != 0) {
+        hints.ai_flags = AI_NUMERICSERV;
+        rc = uv_getaddrinfo(l->loop, &k->req, on_resolved, l->host, port, &hints);
+        if (rc == 0 && !link_run(l, is_resolved, k, limit_ms)) {
+            k->abandoned = true;
+            n_abandoned++;
+            return UV_EAI_AGAIN;
+        }
+        rc = rc != 0 ? rc : k->status;
+    }
+    *out = k->req.addrinfo;
+    free(k);
+    return rc;
+}
+
+/* ---- connecting ------------------------------------------------------------------------------------------------ */
+
+static void close_socket(struct link *l)
+{
+    uv_close((uv_handle_t *)&l->tcp, on_closed);
+    while (l->handles > 1)
+        uv_run(l->loop, UV_RUN_ONCE);
+}
+
+static void open_socket(struct link *l)
+{
+    uv_tcp_init(l->loop, &l->tcp);
+    l->tcp.data = l;
+    l->handles++;
+}
+
+/* One address. After a failure the link is as it was before. */
+static int connect_to(struct link *l, const struct addrinfo *address, uint64_t limit_ms)
+{
+    uv_connect_t req;
+    int rc = uv_tcp_connect(&req, &l->tcp, address->ai_addr, on_connect);
+    if (rc == 0 && link_run(l, is_connected, l, limit_ms))
+        return 0;
+    if (rc == 0)
+        rc = l->uv_error != 0 ? l->uv_error : UV_ETIMEDOUT;
+    close_socket(l); /* while req still lives */
+    open_socket(l);
+    l->over = false;
+    l->uv_error = 0;
+    return rc;
+}
+
+/* One after the other, each with its share of the time that is left: a name may have an address of either kind while
+ * the device listens on one. @return 0; what the first said, since the system likes it best */
+static int connect_to_any(struct link *l, const struct addrinfo *found, uint64_t end_at)
+{
+    unsigned left = 0;
+    int first = 0;
+    for (const struct addrinfo *a = found; a != NULL; a = a->ai_next)
+        left++;
+    for (const struct addrinfo *a = found; a != NULL; a = a->ai_next) {
+        uint64_t now = link_now();
+        int rc = connect_to(l, a, now < end_at ? (end_at - now) / left-- : 0);
+        if (rc == 0)
+            return 0;
+        if (first == 0)
+            first = rc;
+        if (is_stopped(l))
+            break;
+    }
+    return first;
+}
+
 int link_connect(struct link *l, uv_loop_t *loop, const char *host, uint16_t port, uint64_t limit_ms,
                  struct trouble *t)
 {
-    *l = (struct link){.loop = loop, .host = host, .port = port, .stop = l->stop};
+    *l = (struct link){.loop = loop, .host = host, .port = port, .stop = l->stop, .handles = 1};
     uv_timer_init(loop, &l->timer);
-    uv_tcp_init(loop, &l->tcp);
-    l->timer.data = l->tcp.data = l;
-    l->handles = 2;
+    l->timer.data = l;
+    open_socket(l);
     if (is_stopped(l))
         return trouble_set(t, TROUBLE_OURS, "", "interrupted");
 
-    struct sockaddr_storage address;
-    uv_connect_t req;
-    uint64_t start = link_now();
-    int rc = resolve(l, &address, limit_ms);
-    if (rc != 0)
-        return trouble_from_uv(t, rc, false, host, port);
-    rc = uv_tcp_connect(&req, &l->tcp, (const struct sockaddr *)&address, on_connect);
-    if (rc != 0)
-        return trouble_from_uv(t, rc, false, host, port);
-    uint64_t spent = link_now() - start;
-    if (link_run(l, is_connected, l, spent < limit_ms ? limit_ms - spent : 0))
-        return 0;
-    rc = l->uv_error != 0 ? l->uv_error : UV_ETIMEDOUT;
-    link_close(l); /* while req still lives */
-    return trouble_from_uv(t, rc, false, host, port);
+    struct addrinfo *found;
+    uint64_t end_at = link_now() + limit_ms;
+    int rc = resolve(l, &found, limit_ms);
+    if (rc == 0) {
+        rc = connect_to_any(l, found, end_at);
+        uv_freeaddrinfo(found);
+    }
+    return rc == 0 ? 0 : trouble_from_uv(t, rc, false, host, port);
 }
 
 void link_start(struct link *l, tw_client *client, enum tw_version v, link_event_fn *on_event, void *ctx)

@@ -37,9 +37,13 @@ struct link {
 /** Milliseconds of a clock that never goes back. */
 uint64_t link_now(void);
 
-/** Connect. @return 0; -1 and t. After either, link_close() is due */
+/** Connect to the first address of host that takes the connection. limit_ms: for all of them together, and for looking up
+ * the name. @return 0; -1 and t. After either, link_close() is due */
 int link_connect(struct link *l, uv_loop_t *loop, const char *host, uint16_t port, uint64_t limit_ms,
                  struct trouble *t);
+
+/** Is a name still looked up that took too long? At exit libuv would wait for it, however long. */
+bool link_is_looking_up(void);
 
 /** Start the engine on a connection that stands; takes over client. */
 void link_start(struct link *l, tw_client *client, enum tw_version v, link_event_fn *on_event, void *ctx);

@@ -3,9 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "commands.h"
 #include "diagnose.h"
 #include "discover.h"
+#include "link.h"
 #include "settings.h"
 #include "show.h"
 
@@ -130,5 +132,8 @@ int main(int argc, char **argv)
     }
     free(chain.steps);
     settings_free(&set);
-    return say_flush(code);
+    code = say_flush(code);
+    if (link_is_looking_up())
+        _exit(code);
+    return code;
 }

@@ -76,10 +76,12 @@ int trouble_from_uv(struct trouble *t, int uv_error, bool was_connected, const c
                            "%s port %u does not answer to a connection", host, port);
     case UV_EAI_NONAME:
     case UV_EAI_NODATA:
-    case UV_EAI_AGAIN:
     case UV_EAI_FAIL:
         return trouble_set(t, TROUBLE_UNREACHABLE, "give the address as numbers, as in 192.168.1.50",
                            "%s: no host of that name", host);
+    case UV_EAI_AGAIN:
+        return trouble_set(t, TROUBLE_UNREACHABLE, "give the address as numbers, as in 192.168.1.50",
+                           "%s: no name server answers", host);
     default:
         return trouble_set(t, TROUBLE_UNREACHABLE,
                            "is the device on, and is this computer in the same network? `tuya-ctl discover` lists "
