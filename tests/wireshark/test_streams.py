@@ -257,13 +257,11 @@ def old_clients_constant_nonce_opens_without_start(shark):
     equal([x for x in infos(shark, cap) if "missing" in x or "no key" in x], [])
 
 
-@fact
-def a_key_log_that_grows_is_read_again(shark):
+def opens_in_the_middle(shark, talk, before, after):
     """As in a live capture: the program that has the keys writes them while the packets come in."""
-    talk = usual_talk("3.5")
     cap = Capture()
     send(cap.tcp(), talk)
-    log = shark.write("grows.log", "# nothing yet\n")
+    log = shark.write("live.log", before)
     with open(cap.save(shark.path("t.pcap")), "rb") as f:
         data = f.read()
     # The reply to the query is the first to come afterwards: its record begins with 16 bytes of pcap, 54 of headers.
@@ -272,11 +270,23 @@ def a_key_log_that_grows_is_read_again(shark):
     p.stdin.write(data[:half])
     p.stdin.flush()
     first = [p.stdout.readline().decode().strip() for _ in range(4)]
-    shark.write("grows.log", key_log_line(talk))
+    shark.write("live.log", after)
     rest, _ = p.communicate(data[half:], timeout=60)
     equal([line.endswith("[no key fits]") for line in first], [True] * 4, first)
     assert "19=605" in rest.decode().split("\n")[0], rest
     equal(p.returncode, 0)
+
+
+@fact
+def a_key_log_that_grows_is_read_again(shark):
+    talk = usual_talk("3.5")
+    opens_in_the_middle(shark, talk, "# nothing yet\n", key_log_line(talk))
+
+
+@fact
+def a_key_log_that_begins_anew_is_read_from_its_start(shark):
+    talk, other = usual_talk("3.5"), "TUYA_SESSION 3.5 " + 32 * "5" + " " + 32 * "a" + "\n"
+    opens_in_the_middle(shark, talk, 3 * other, key_log_line(talk))
 
 
 # --- ports --------------------------------------------------------------------------------------------------------

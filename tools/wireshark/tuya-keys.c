@@ -183,7 +183,10 @@ static void take_log(void)
     struct why why;
     struct keylog log;
     GStatBuf st;
+    gint64 before = log_size;
     log_size = g_stat(keylog_path_pref, &st) == 0 ? (gint64)st.st_size : -1;
+    if (log_size < before)
+        log_taken = 0; /* another one: whoever writes it has begun anew */
     if (keylog_load(&log, keylog_path_pref, &why) != 0) {
         complain("key log", &why);
         return;
