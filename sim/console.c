@@ -1,5 +1,6 @@
 /* console.c - the keys of tuya-sim; what they do is in console.h. */
 #include "console.h"
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +9,7 @@
 #include "common/units.h"
 #include "common/utf8.h"
 
-enum { TABLE_CAP = 64 * 1024, TEXT_MAX = 200, CTRL_C = 3, CTRL_D = 4 };
+enum { TABLE_CAP = 64 * 1024, TEXT_MAX = 200, CTRL_C = 3, CTRL_D = 4, CTRL_Z = 26 };
 
 struct console {
     struct console_config cfg;
@@ -114,6 +115,43 @@ static void show_fault(void *ctx, const struct fault *f)
     line("  #%u %s, struck %llu times", (unsigned)f->number, text, (unsigned long long)f->struck);
 }
 
+/* ---- whose the terminal is -------------------------------------------------------------------------------------- */
+
+/* The system stops who reads or changes its terminal from the background (tuya-sim &). A terminal that no shell shares out
+ * has none. */
+static bool is_foreground(void)
+{
+    pid_t group = tcgetpgrp(STDIN_FILENO);
+    return group < 0 || group == getpgrp();
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf);
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
+
+static int take_terminal(struct console *c)
+{
+    int rc = uv_tty_set_mode(&c->tty, UV_TTY_MODE_RAW);
+    return rc == 0 ? uv_read_start((uv_stream_t *)&c->tty, on_alloc, on_read) : rc;
+}
+
+/* From the background there is nothing to give: the shell has set it up for itself. */
+static void give_terminal_back(struct console *c)
+{
+    uv_read_stop((uv_stream_t *)&c->tty);
+    if (is_foreground())
+        uv_tty_set_mode(&c->tty, UV_TTY_MODE_NORMAL);
+}
+
+/* What Ctrl-Z does by itself, where keys are not read one by one. Goes on when the shell says so: after `fg` with keys, after
+ * `bg` without. */
+static void suspend(struct console *c)
+{
+    give_terminal_back(c);
+    kill(0, SIGTSTP);
+    if (is_foreground())
+        take_terminal(c);
+}
+
 /* ---- keys ----------------------------------------------------------------------------------------------------- */
 
 /* The nth relay of the device, counted over its children as well; 0: there is none. */
@@ -172,6 +210,7 @@ static void key(struct console *c, char k)
     case 'q':
     case CTRL_C:
     case CTRL_D: c->cfg.quit(c->cfg.ctx); break;
+    case CTRL_Z: suspend(c); break;
     case '\r':
     case '\n': line("%s", ""); break;
     default:
@@ -214,7 +253,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     struct console *c = stream->data;
     if (n < 0) {
         uv_read_stop(stream);
-        c->cfg.quit(c->cfg.ctx);
+        if (is_foreground())
+            c->cfg.quit(c->cfg.ctx);
         return;
     }
     for (ssize_t i = 0; i < n && !uv_is_closing((uv_handle_t *)stream); i++)
@@ -229,7 +269,8 @@ static void on_closed(uv_handle_t *handle)
 /* see console.h */
 int console_start(struct console **out, const struct console_config *cfg, struct why *why)
 {
-    if (uv_guess_handle(STDIN_FILENO) != UV_TTY || cfg->fleet->n == 0)
+    bool at_terminal = uv_guess_handle(STDIN_FILENO) == UV_TTY && uv_guess_handle(STDOUT_FILENO) == UV_TTY;
+    if (!at_terminal || !is_foreground() || cfg->fleet->n == 0)
         return 1;
     struct console *c = calloc(1, sizeof *c);
     if (c == NULL)
@@ -241,12 +282,13 @@ int console_start(struct console **out, const struct console_config *cfg, struct
         free(c);
         return why_set(why, "cannot use the terminal: %s", uv_strerror(rc));
     }
-    if (uv_tty_set_mode(&c->tty, UV_TTY_MODE_RAW) != 0 || server_subscribe(cfg->server, on_event, c) != 0) {
-        uv_tty_reset_mode();
+    signal(SIGTTIN, SIG_IGN); /* later in the background: an error, and not a stop */
+    signal(SIGTTOU, SIG_IGN);
+    if (take_terminal(c) != 0 || server_subscribe(cfg->server, on_event, c) != 0) {
+        give_terminal_back(c);
         uv_close((uv_handle_t *)&c->tty, on_closed);
         return why_set(why, "cannot use the terminal");
     }
-    uv_read_start((uv_stream_t *)&c->tty, on_alloc, on_read);
     help();
     *out = c;
     return 0;
@@ -258,6 +300,6 @@ void console_stop(struct console *c)
     if (c == NULL)
         return;
     server_unsubscribe(c->cfg.server, on_event, c);
-    uv_tty_reset_mode();
+    give_terminal_back(c);
     uv_close((uv_handle_t *)&c->tty, on_closed);
 }

@@ -4,7 +4,7 @@
  *   s       its state as a table                f     its faults
  *   c       clients                             ?     help           q  quit
  *
- * Only when standard input is a terminal. What happens on the wire is told in one line each. */
+ * Only in the foreground of a terminal that is both standard input and output. What happens on the wire is told in one line each. */
 #ifndef SIM_CONSOLE_H
 #define SIM_CONSOLE_H
 
@@ -20,7 +20,7 @@ struct console_config {
     void *ctx;
 };
 
-/** @return 0; 1: standard input is no terminal, nothing was done; -1 and why */
+/** @return 0; 1: nobody sits there, nothing was done; -1 and why */
 int console_start(struct console **out, const struct console_config *cfg, struct why *why);
 
 /** Give the terminal back as it was. Gone once the loop has run on. NULL is fine. */

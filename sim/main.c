@@ -255,6 +255,12 @@ static int add_faults(struct run *r)
     return wrong != NULL ? say_usage("--fault", "there is no device %s", wrong->device) : -1;
 }
 
+/* A test may hand on its terminal without a thought: it wants its Ctrl-C, and may kill us without a chance to tidy up. */
+static bool is_started_by_program(const struct sim_options *o)
+{
+    return o->json || o->ready_file != NULL || o->ready_fd >= 0 || o->exit_with_parent;
+}
+
 static int serve(struct run *r)
 {
     const struct sim_options *o = &r->options;
@@ -289,7 +295,7 @@ static int serve(struct run *r)
     if (rc == -1)
         rc = tell_ready(r, o->control != NULL ? control : NULL);
     struct console_config keys = {r->server, &r->fleet, opt_colour_wanted(OPT_COLOUR_AUTO, stdout), on_quit, r};
-    if (rc == -1 && !o->json && console_start(&r->console, &keys, &why) == -1)
+    if (rc == -1 && !is_started_by_program(o) && console_start(&r->console, &keys, &why) == -1)
         say_warn("%s", why.text);
     if (rc != -1)
         run_end(r);

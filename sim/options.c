@@ -60,7 +60,8 @@ static const char help[] =
     "      --exit-with-parent     end when the process that started it ends\n"
     "  -h, --help, --version\n"
     "\n"
-    "exit status: 0 ended by SIGTERM, SIGINT or SIGHUP, 2 usage, 3 cannot listen, 7 a file cannot be read or written\n";
+    "exit status: 0 ended by SIGTERM, SIGINT or SIGHUP, 2 usage, 3 cannot listen, 7 a file cannot be read or "
+    "written\n";
 
 enum {
     OPT_ID = 256,

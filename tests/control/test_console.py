@@ -1,5 +1,7 @@
 """tuya-sim at a terminal: keys press buttons, q ends it, and the terminal is given back as it was."""
 
+import fcntl
+import json
 import os
 import pty
 import re
@@ -15,13 +17,23 @@ from tuyapeer import Client
 
 
 class Terminal:
-    def __init__(self, *options):
+    """tuya-sim at a terminal of its own; with shell, as a job of one that shares its terminal out, as shells of people do."""
+
+    def __init__(self, *options, shell=None):
         self.master, slave = pty.openpty()
         self.before = termios.tcgetattr(slave)
         self.slave = slave
-        self.process = subprocess.Popen([program("tuya-sim"), "--port", "0", *options], stdin=slave, stdout=slave,
-                                        stderr=slave, start_new_session=True)
+        words = [program("tuya-sim"), "--port", "0", *options]
+        if shell is not None:
+            words = ["sh", "-c", "set -m\n" + shell, *words]
+        self.process = subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+                                        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
         self.seen = ""
+
+    def device(self):
+        """What it greets with: port, id and key."""
+        port, name, key = self.expect(r"port (\d+), id (\S+), key (\S+)").groups()
+        return int(port), name, key
 
     def expect(self, pattern):
         end = time.monotonic() + PATIENCE_S
@@ -32,6 +44,12 @@ class Terminal:
             self.seen += os.read(self.master, 65536).decode()
         self.seen = self.seen[found.end():]
         return found
+
+    def rest(self):
+        """What it has said, once it has ended."""
+        while select.select([self.master], [], [], 0)[0]:
+            self.seen += os.read(self.master, 65536).decode()
+        return self.seen
 
     def type(self, keys):
         os.write(self.master, keys.encode())
@@ -66,9 +84,9 @@ class Console(unittest.TestCase):
     def test_what_a_client_sets_is_shown_and_does_nothing_to_the_terminal(self):
         terminal = Terminal("--profile", "bulb", "-P", "3.3", "--discovery", "off")
         self.addCleanup(terminal.close)
-        port, name, key = terminal.expect(r"port (\d+), id (\S+), key (\S+)").groups()
+        port, name, key = terminal.device()
         terminal.expect(r"1-9 press a button")
-        with Client("127.0.0.1", int(port), name, key, "3.3") as c:
+        with Client("127.0.0.1", port, name, key, "3.3") as c:
             c.set({"25": "\u9280\u009b2J\x7f"})
             terminal.expect('\\{"25":"\u9280..2J."\\}')
             terminal.type("s")
@@ -83,6 +101,81 @@ class Console(unittest.TestCase):
         self.terminal.process.send_signal(signal.SIGTERM)
         self.assertEqual(self.terminal.process.wait(PATIENCE_S), 0)
         self.assertEqual(termios.tcgetattr(self.terminal.slave), self.terminal.before)
+
+
+class Jobs(unittest.TestCase):
+    """The shell says who may use the terminal."""
+
+    def start(self, shell):
+        terminal = Terminal("-P", "3.3", "--discovery", "off", shell=shell)
+        self.addCleanup(terminal.close)
+        return terminal
+
+    def answers(self, device):
+        port, name, key = device
+        with Client("127.0.0.1", port, name, key, "3.3") as c:
+            self.assertIn("1", c.status())
+
+    def test_in_the_background_it_leaves_the_terminal_alone_and_goes_on(self):
+        terminal = self.start('"$0" "$@" & read line; kill %1; wait; echo done')
+        self.answers(terminal.device())
+        self.assertEqual(termios.tcgetattr(terminal.slave), terminal.before)
+        terminal.type("enough\n")
+        self.assertNotIn("1-9", terminal.expect("(?s).*done").group())
+
+    def test_ctrl_z_and_fg(self):
+        terminal = self.start('"$0" "$@"; echo suspended; read line; fg; echo done')
+        device = terminal.device()
+        terminal.expect("1-9 press a button")
+        self.answers(device)
+        terminal.type("\x1a")
+        terminal.expect("suspended")
+        self.assertEqual(termios.tcgetattr(terminal.slave), terminal.before)
+        terminal.type("go on\n")
+        self.answers(device)
+        terminal.type("1")
+        terminal.expect("button 1: data point 1 is off")
+        terminal.type("q")
+        terminal.expect("done")
+
+    def test_ctrl_z_and_bg(self):
+        terminal = self.start('"$0" "$@"; echo suspended; bg; read line; kill %1; wait; echo done')
+        device = terminal.device()
+        terminal.expect("1-9 press a button")
+        terminal.type("\x1a")
+        terminal.expect("suspended")
+        self.answers(device)
+        self.assertEqual(termios.tcgetattr(terminal.slave), terminal.before)
+        terminal.type("enough\n")
+        terminal.expect("done")
+
+
+class NobodyThere(unittest.TestCase):
+    def test_what_goes_to_a_pipe_has_no_keys_in_it(self):
+        master, slave = pty.openpty()
+        before = termios.tcgetattr(slave)
+        try:
+            with subprocess.Popen([program("tuya-sim"), "--port", "0", "--journal", "-", "--discovery", "off"], stdin=slave,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+                port, name, key = re.search(r"port (\d+), id (\S+), key (\S+)", process.stderr.readline()).groups()
+                with Client("127.0.0.1", int(port), name, key, "3.3") as c:
+                    c.status()
+                self.assertEqual(json.loads(process.stdout.readline())["cmd_name"], "DP_QUERY")
+                self.assertEqual(termios.tcgetattr(slave), before)
+                process.terminate()
+        finally:
+            os.close(master)
+            os.close(slave)
+
+    def test_a_program_that_starts_it_keeps_its_terminal(self):
+        for options in (("--json",), ("--ready-fd", "1"), ("--exit-with-parent",), ("--ready-file", "/dev/null")):
+            with self.subTest(options):
+                terminal = Terminal("--control", "127.0.0.1:0", *options)
+                self.addCleanup(terminal.close)
+                terminal.device()
+                terminal.type("\x03")
+                self.assertEqual(terminal.process.wait(PATIENCE_S), 0)
+                self.assertNotIn("1-9", terminal.rest())
 
 
 if __name__ == "__main__":
