@@ -98,16 +98,18 @@ class Start(unittest.TestCase):
 
 
 class End(unittest.TestCase):
+    def hang_up_is(self, handler):
+        """For what is started from here on: these tests may run under nohup, too."""
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, handler))
+
     def test_nohup_is_obeyed(self):
-        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        try:
-            with Sim() as sim, sim.client() as c:
-                sim.process.send_signal(signal.SIGHUP)
-                self.assertIn("1", c.status())
-        finally:
-            signal.signal(signal.SIGHUP, before)
+        self.hang_up_is(signal.SIG_IGN)
+        with Sim() as sim, sim.client() as c:
+            sim.process.send_signal(signal.SIGHUP)
+            self.assertIn("1", c.status())
 
     def test_signals_end_with_status_0_also_with_clients(self):
+        self.hang_up_is(signal.SIG_DFL)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             sim = Sim("-P", "3.5", journal=True)
             with sim, sim.client() as c:
