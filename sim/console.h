@@ -4,7 +4,8 @@
  *   s       its state as a table                f     its faults
  *   c       clients                             ?     help           q  quit
  *
- * Only in the foreground of a terminal that is both standard input and output. What happens on the wire is told in one line each. */
+ * Only in the foreground of a terminal that is both standard input and output. What happens on the wire is told in one
+ * line each. */
 #ifndef SIM_CONSOLE_H
 #define SIM_CONSOLE_H
 

@@ -19,14 +19,14 @@ from tuyapeer import Client
 class Terminal:
     """tuya-sim at a terminal of its own; with shell, as a job of one that shares its terminal out, as shells of people do."""
 
-    def __init__(self, *options, shell=None):
+    def __init__(self, *options, shell=None, stdout=None):
         self.master, slave = pty.openpty()
         self.before = termios.tcgetattr(slave)
         self.slave = slave
         words = [program("tuya-sim"), "--port", "0", *options]
         if shell is not None:
             words = ["sh", "-c", "set -m\n" + shell, *words]
-        self.process = subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+        self.process = subprocess.Popen(words, stdin=slave, stdout=stdout or slave, stderr=slave, start_new_session=True,
                                         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
         self.seen = ""
 
@@ -152,20 +152,14 @@ class Jobs(unittest.TestCase):
 
 class NobodyThere(unittest.TestCase):
     def test_what_goes_to_a_pipe_has_no_keys_in_it(self):
-        master, slave = pty.openpty()
-        before = termios.tcgetattr(slave)
-        try:
-            with subprocess.Popen([program("tuya-sim"), "--port", "0", "--journal", "-", "--discovery", "off"], stdin=slave,
-                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-                port, name, key = re.search(r"port (\d+), id (\S+), key (\S+)", process.stderr.readline()).groups()
-                with Client("127.0.0.1", int(port), name, key, "3.3") as c:
-                    c.status()
-                self.assertEqual(json.loads(process.stdout.readline())["cmd_name"], "DP_QUERY")
-                self.assertEqual(termios.tcgetattr(slave), before)
-                process.terminate()
-        finally:
-            os.close(master)
-            os.close(slave)
+        terminal = Terminal("--journal", "-", "-P", "3.3", "--discovery", "off", stdout=subprocess.PIPE)
+        self.addCleanup(terminal.process.stdout.close)
+        self.addCleanup(terminal.close)
+        port, name, key = terminal.device()
+        with Client("127.0.0.1", port, name, key, "3.3") as c:
+            c.status()
+        self.assertEqual(json.loads(terminal.process.stdout.readline())["cmd_name"], "DP_QUERY")
+        self.assertEqual(termios.tcgetattr(terminal.slave), terminal.before)
 
     def test_a_program_that_starts_it_keeps_its_terminal(self):
         for options in (("--json",), ("--ready-fd", "1"), ("--exit-with-parent",), ("--ready-file", "/dev/null")):

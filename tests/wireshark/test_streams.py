@@ -287,6 +287,7 @@ def a_key_log_that_grows_is_read_again(shark):
 def a_key_log_that_begins_anew_is_read_from_its_start(shark):
     talk, other = usual_talk("3.5"), "TUYA_SESSION 3.5 " + 32 * "5" + " " + 32 * "a" + "\n"
     opens_in_the_middle(shark, talk, 3 * other, key_log_line(talk))
+    opens_in_the_middle(shark, talk, other, key_log_line(talk) + "# longer than the one before\n")
 
 
 # --- ports --------------------------------------------------------------------------------------------------------

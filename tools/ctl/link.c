@@ -242,9 +242,9 @@ static int connect_to_any(struct link *l, const struct addrinfo *found, uint64_t
     int first = 0;
     for (const struct addrinfo *a = found; a != NULL; a = a->ai_next)
         left++;
-    for (const struct addrinfo *a = found; a != NULL; a = a->ai_next) {
+    for (const struct addrinfo *a = found; a != NULL; a = a->ai_next, left--) {
         uint64_t now = link_now();
-        int rc = connect_to(l, a, now < end_at ? (end_at - now) / left-- : 0);
+        int rc = connect_to(l, a, now < end_at ? (end_at - now) / left : 0);
         if (rc == 0)
             return 0;
         if (first == 0)

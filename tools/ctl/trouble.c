@@ -30,6 +30,7 @@ static const struct {
 
 const char trouble_next_key[] = "get the local key anew (pairing a device again changes it) and try again; with "
                                 "--devices FILE, `tuya-ctl diagnose` tries all your keys";
+static const char next_numbers[] = "give the address as numbers, as in 192.168.1.50";
 static const char next_version[] = "try -P auto";
 static const char next_diagnose[] = "`tuya-ctl diagnose` with the same options says more";
 
@@ -76,12 +77,8 @@ int trouble_from_uv(struct trouble *t, int uv_error, bool was_connected, const c
                            "%s port %u does not answer to a connection", host, port);
     case UV_EAI_NONAME:
     case UV_EAI_NODATA:
-    case UV_EAI_FAIL:
-        return trouble_set(t, TROUBLE_UNREACHABLE, "give the address as numbers, as in 192.168.1.50",
-                           "%s: no host of that name", host);
-    case UV_EAI_AGAIN:
-        return trouble_set(t, TROUBLE_UNREACHABLE, "give the address as numbers, as in 192.168.1.50",
-                           "%s: no name server answers", host);
+    case UV_EAI_FAIL: return trouble_set(t, TROUBLE_UNREACHABLE, next_numbers, "%s: no host of that name", host);
+    case UV_EAI_AGAIN: return trouble_set(t, TROUBLE_UNREACHABLE, next_numbers, "%s: no name server answers", host);
     default:
         return trouble_set(t, TROUBLE_UNREACHABLE,
                            "is the device on, and is this computer in the same network? `tuya-ctl discover` lists "

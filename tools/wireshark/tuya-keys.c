@@ -84,8 +84,7 @@ void tuya_keys_preferences(module_t *module)
 static tw_keyring *ring;
 static GHashTable *known; /* the key's bytes -> struct tuya_key, which owns them */
 static struct devices devices;
-static gint64 log_size;  /* bytes of the key log when it was read last */
-static size_t log_taken; /* entries of it that are in the ring */
+static gint64 log_size, log_time; /* of the key log when it was read last: bytes, second of its last change */
 
 /* Keys are as good as random: their first bytes are hash enough. */
 static guint hash_key(gconstpointer key)
@@ -183,16 +182,17 @@ static void take_log(void)
     struct why why;
     struct keylog log;
     GStatBuf st;
-    gint64 before = log_size;
-    log_size = g_stat(keylog_path_pref, &st) == 0 ? (gint64)st.st_size : -1;
-    if (log_size < before)
-        log_taken = 0; /* another one: whoever writes it has begun anew */
+    bool is_there = g_stat(keylog_path_pref, &st) == 0;
+    log_size = is_there ? (gint64)st.st_size : -1;
+    log_time = is_there ? (gint64)st.st_mtime : 0;
     if (keylog_load(&log, keylog_path_pref, &why) != 0) {
         complain("key log", &why);
         return;
     }
-    for (; log_taken < log.n; log_taken++) {
-        const struct keylog_entry *e = &log.entries[log_taken];
+    for (size_t i = 0; i < log.n; i++) {
+        const struct keylog_entry *e = &log.entries[i];
+        if (g_hash_table_contains(known, e->key))
+            continue; /* taken when it was read before */
         struct tw_session_secret secret = {.version = e->version};
         memcpy(secret.client_nonce, e->client_nonce, TW_SESSION_NONCE_LEN);
         memcpy(secret.key, e->key, TW_KEY_LEN);
@@ -229,8 +229,7 @@ void tuya_keys_wipe(void)
     ring = NULL;
     known = NULL;
     devices = (struct devices){0};
-    log_size = 0;
-    log_taken = 0;
+    log_size = log_time = 0;
 }
 
 /* see tuya-keys.h */
@@ -243,7 +242,8 @@ tw_keyring *tuya_keyring(void)
 void tuya_keys_follow_log(void)
 {
     GStatBuf st;
-    if (given(keylog_path_pref) && g_stat(keylog_path_pref, &st) == 0 && (gint64)st.st_size != log_size)
+    if (given(keylog_path_pref) && g_stat(keylog_path_pref, &st) == 0 &&
+        ((gint64)st.st_size != log_size || (gint64)st.st_mtime != log_time))
         take_log();
 }
 
