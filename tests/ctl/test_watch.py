@@ -193,6 +193,20 @@ class Watches(unittest.TestCase):
                     w.wait_for(lambda e: e["event"] == "status" and e["dps"].get("9") == 4711)
                     self.assertEqual(w.stop(), 0)
 
+    def test_people_are_told_where_it_has_moved(self):
+        base = parallel.udp_ports()
+        with Sim("-P", "3.3", "--discovery", "127.0.0.1", "--discovery-port", base) as sim:
+            words = ["--host", "127.0.0.3", "--port", sim.port, "--id", sim.id, "-P", "3.3", "--retries", "0",
+                     "--discovery-port", base, "watch"]
+            with subprocess.Popen([program("tuya-ctl"), *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  text=True, env={**os.environ, "TUYA_LOCAL_KEY": sim.key}) as process:
+                try:
+                    said = next(line for line in process.stderr if "127.0.0.1" in line)
+                    self.assertEqual(said, "tuya-ctl: the device announces itself at 127.0.0.1 now\n")
+                    self.assertIn("switch_1", process.stdout.readline())
+                finally:
+                    process.kill()
+
     def test_a_wrong_key_is_not_tried_for_ever(self):
         for version in ("3.3", "3.4", "3.5"):
             with self.subTest(version), Sim("-P", version, "--discovery", "off") as sim, \

@@ -134,6 +134,14 @@ static void put_event(struct session *s, const char *event, const char *detail)
     show_end();
 }
 
+static void put_moved(struct session *s)
+{
+    if (show_is_json())
+        put_event(s, "moved", s->target.host);
+    else
+        say_warn("the device announces itself at %s now", s->target.host);
+}
+
 static void on_event(void *ctx, const struct tw_client_event *ev)
 {
     struct watch *w = ctx;
@@ -229,7 +237,7 @@ enum exit_code command_watch(struct session *s, const struct settings *set, int 
         bool is_gone = t.kind == TROUBLE_REFUSED || t.kind == TROUBLE_UNREACHABLE;
         if (!w.interrupted && is_gone && s->target.id[0] != '\0' && ++failures >= SEARCH_AFTER &&
             discover_moved(set, s->loop, &s->target, SEARCH_MS, &w.interrupted))
-            put_event(s, "moved", s->target.host);
+            put_moved(s);
         backoff = 2 * backoff < BACKOFF_MAX_MS ? 2 * backoff : BACKOFF_MAX_MS;
     }
     s->on_event = NULL;
